@@ -1,0 +1,30 @@
+"""Model soups for the Hugging Face Hub: pull, align, average, choose, evaluate, push back."""
+
+from hf_soups.checkpoint import Checkpoint
+from hf_soups.errors import AlignmentError, CheckpointError, EvaluationError, HubError, RecipeError, SoupError
+from hf_soups.memory import merge_state_dicts
+from hf_soups.recipe import Data, Evaluate, Ingredient, Output, Override, Recipe, Select
+from hf_soups.selection import greedy
+from hf_soups.soup import Soup
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AlignmentError",
+    "Checkpoint",
+    "CheckpointError",
+    "Data",
+    "Evaluate",
+    "EvaluationError",
+    "HubError",
+    "Ingredient",
+    "Output",
+    "Override",
+    "Recipe",
+    "RecipeError",
+    "Select",
+    "Soup",
+    "SoupError",
+    "greedy",
+    "merge_state_dicts",
+]

@@ -1,0 +1,28 @@
+"""Named tensors, wherever they live, read by element range."""
+
+from hf_soups.checkpoint.base import Checkpoint, Origin, Spec
+from hf_soups.checkpoint.files import Files, LocalFiles, Source
+from hf_soups.checkpoint.folder import check_free, new_folder, write_bytes, write_text
+from hf_soups.checkpoint.lora import Lora
+from hf_soups.checkpoint.state_dict import StateDict
+from hf_soups.checkpoint.stored import Stored, is_adapter
+from hf_soups.checkpoint.writer import ShardWriter, layout
+
+__all__ = [
+    "Checkpoint",
+    "Files",
+    "LocalFiles",
+    "Lora",
+    "Origin",
+    "ShardWriter",
+    "Source",
+    "Spec",
+    "StateDict",
+    "Stored",
+    "check_free",
+    "is_adapter",
+    "layout",
+    "new_folder",
+    "write_bytes",
+    "write_text",
+]

@@ -1,0 +1,98 @@
+"""The noun: a lazy, read-only mapping from tensor name to tensor."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a header says of one tensor.
+
+    dtype: a NumPy dtype; 16-bit brain floats and 8-bit floats come from ml_dtypes.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def size(self) -> int:
+        """Number of elements; 1 for a scalar."""
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    @property
+    def is_float(self) -> bool:
+        # ml_dtypes' types are of NumPy kind "V", and none of ours is an integer
+        return self.dtype.kind in "fV"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a checkpoint comes from, in the words that plans, cards and locks may show.
+
+    name: repository id or folder name, never a path of this machine.
+    sha: the full commit id, for a Hub repository.
+    license: as its card says it.
+    bases: what its card or adapter config names as its base model.
+    path: the local folder, for messages and hashing only.
+    """
+
+    name: str
+    sha: str | None = None
+    subfolder: str | None = None
+    license: str | None = None
+    bases: tuple[str, ...] = ()
+    path: Path | None = None
+
+    @property
+    def reference(self) -> str:
+        """`org/name@sha` for the Hub, `local:name` for anything else."""
+        return f"{self.name}@{self.sha}" if self.sha else f"local:{self.name}"
+
+
+class Checkpoint(Mapping[str, np.ndarray]):
+    """Tensors by name, read or computed when asked for.
+
+    specs: every tensor's name, shape and dtype, from headers alone, in file order.
+    assets: the other files that make the weights a model (config, tokenizer, …), by name.
+    """
+
+    specs: Mapping[str, Spec]
+    assets: Mapping[str, bytes]
+    origin: Origin
+
+    @abstractmethod
+    def read(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Elements [start, stop) of the flattened tensor, `[stop - start]`.
+
+        In the spec's dtype where they are stored; computed ones may be wider, so that whoever writes
+        them rounds once.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A text that is equal only for equal weights; it may read every byte, once."""
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        spec = self.specs[name]
+        return self.read(name, 0, spec.size).astype(spec.dtype, copy=False).reshape(spec.shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.specs)
+
+    def __len__(self) -> int:
+        return len(self.specs)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(spec.nbytes for spec in self.specs.values())

@@ -1,0 +1,165 @@
+"""A LoRA adapter on its base: `base[name] + scale * B @ A`, computed per block of rows when asked."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from hf_soups.checkpoint.adapter_config import read_adapter_config
+from hf_soups.checkpoint.base import Checkpoint, Origin
+from hf_soups.checkpoint.stored import Stored, read_json
+from hf_soups.errors import CheckpointError
+
+ROWS = 64  # rows of one product; fixed, so that the bits do not depend on who asks for how much
+
+
+class Factors(NamedTuple):
+    """`left @ right` is the difference as the base stores the tensor; the scale is in `left`."""
+
+    left: np.ndarray  # [rows, r] float32
+    right: np.ndarray  # [r, columns] float32
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Names of the two factors of one module in the adapter's file."""
+
+    module: str
+    a: str
+    b: str
+    embedding: bool
+
+
+class Lora(Checkpoint):
+    """The full model that a LoRA adapter and its base make, tensor by tensor.
+
+    Tensors that the adapter does not touch are the base's; those it holds whole (modules_to_save,
+    biases) replace the base's. Raises CheckpointError if any of the adapter's tensors finds no place
+    in the base: an adapter that applies to nothing, or to half, never passes.
+    """
+
+    def __init__(self, base: Checkpoint, adapter: Stored) -> None:
+        self.base = base
+        self.adapter = adapter
+        self.specs = base.specs
+        self.assets = base.assets
+        self.origin: Origin = replace(adapter.origin, bases=(base.origin.name,))
+        where = f"{adapter.files.where}/adapter_config.json"
+        self.config = read_adapter_config(read_json(adapter.files, "adapter_config.json"), where)
+        pairs, whole = _parse_names(adapter)
+        self._pairs: dict[str, _Pair] = {}
+        self._whole: dict[str, str] = {}
+        lost = []
+        for pair in pairs:
+            target = _locate(f"{pair.module}.weight", base)
+            if target is None or not self._fits(pair, target):
+                lost.append(pair.module)
+            else:
+                self._pairs[target] = pair
+        for name in whole:
+            target = _locate(name, base)
+            if target is None or base.specs[target].shape != adapter.specs[whole[name]].shape:
+                lost.append(name)
+            else:
+                self._whole[target] = whole[name]
+        if lost:
+            raise CheckpointError(
+                f"{adapter.files.where}: adapter for another base: {len(lost)} of {len(pairs) + len(whole)} modules "
+                f"have no place in {base.origin.name}, the first is {lost[0]}; give its own base with base:"
+            )
+        self._block = lru_cache(maxsize=4)(self._compute_block)
+
+    def read(self, name: str, start: int, stop: int) -> np.ndarray:
+        if name in self._whole:
+            return self.adapter.read(self._whole[name], start, stop)
+        values = self.base.read(name, start, stop)
+        if name not in self._pairs or start == stop:
+            return values
+        columns = self.specs[name].size // self.specs[name].shape[0]
+        first, last = start // columns // ROWS, (stop - 1) // columns // ROWS
+        delta = np.concatenate([self._block(name, index) for index in range(first, last + 1)])
+        begin = start - first * ROWS * columns
+        wide = np.promote_types(np.float32, values.dtype) if values.dtype.kind == "f" else np.dtype(np.float32)
+        return values.astype(wide) + delta[begin : begin + stop - start]
+
+    def fingerprint(self) -> str:
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        parts = f"{self.base.fingerprint()}\n{self.adapter.fingerprint()}\n{self.config}"
+        return f"sha256:{hashlib.sha256(parts.encode()).hexdigest()}"
+
+    def _compute_block(self, name: str, index: int) -> np.ndarray:
+        left, right = self._factors(name)
+        product: np.ndarray = left[index * ROWS : (index + 1) * ROWS] @ right
+        return product.reshape(-1)
+
+    def _factors(self, name: str) -> Factors:
+        pair = self._pairs[name]
+        a = self.adapter[pair.a].astype(np.float32)
+        b = self.adapter[pair.b].astype(np.float32)
+        a, b = (
+            a.reshape(a.shape[0], -1),
+            b.reshape(b.shape[0], -1),
+        )  # [r, in], [out, r]; convolutions flattened
+        scale = np.float32(self.config.scale(pair.module, a.shape[0]))
+        if pair.embedding or (self.config.transposed and self._is_transposed(pair, name)):
+            return Factors(scale * a.T, b.T)
+        return Factors(scale * b, a)
+
+    def _is_transposed(self, pair: _Pair, target: str) -> bool:
+        return self.specs[target].shape == (
+            self.adapter.specs[pair.a].shape[1],
+            self.adapter.specs[pair.b].shape[0],
+        )
+
+    def _fits(self, pair: _Pair, target: str) -> bool:
+        a, b = self.adapter.specs[pair.a].shape, self.adapter.specs[pair.b].shape
+        if len(a) < 2 or len(b) < 2 or a[0] == 0 or a[0] != b[1] or any(n != 1 for n in b[2:]):
+            return False
+        shape = self.base.specs[target].shape
+        if pair.embedding or (self.config.transposed and len(shape) == 2):
+            return shape == (a[1], b[0])
+        return shape == (b[0], *a[1:])
+
+
+def _parse_names(adapter: Stored) -> tuple[list[_Pair], dict[str, str]]:
+    """The factor pairs, and the tensors held whole: name in the model → name in the file."""
+    found: dict[tuple[str, bool], dict[str, str]] = {}
+    whole: dict[str, str] = {}
+    unknown = []
+    for name in adapter.specs:
+        plain = name.removeprefix("base_model.model.")
+        if pair := re.fullmatch(r"(.+)\.lora_(embedding_)?([AB])(?:\.(?!bias$)[^.]+)??(?:\.weight)?", plain):
+            found.setdefault((pair[1], bool(pair[2])), {})[pair[3]] = name
+        elif re.search(r"\.(lora_|ia3_|hada_|lokr_|oft_|boft_|vera_|base_layer\.|token_adapter\.|trainable_)", plain):
+            unknown.append(name)
+        else:
+            whole[re.sub(r"\.modules_to_save\.[^.]+", "", plain)] = name
+    unknown += [n for parts in found.values() if len(parts) != 2 for n in parts.values()]
+    if unknown:
+        raise CheckpointError(
+            f"{adapter.files.where}: {len(unknown)} tensors belong to no supported kind of adapter, the first is "
+            f"{unknown[0]}"
+        )
+    return [_Pair(m, parts["A"], parts["B"], e) for (m, e), parts in found.items()], whole
+
+
+def _locate(name: str, base: Checkpoint) -> str | None:
+    """The base's name of a tensor: the same, or the only one that differs by a leading prefix."""
+    if name in base.specs:
+        return name
+    longer = [n for n in base.specs if n.endswith("." + name)]
+    if longer:
+        return longer[0] if len(longer) == 1 else None
+    parts = name.split(".")
+    for cut in range(1, len(parts) - 1):
+        if (shorter := ".".join(parts[cut:])) in base.specs:
+            return shorter
+    return None

@@ -1,0 +1,298 @@
+"""The commands, each the same as a function in Python."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+import hf_soups
+from hf_soups import pipeline
+from hf_soups.cli.output import Printer, Screen, show_plan, show_results
+from hf_soups.errors import SelectionError, SoupError
+from hf_soups.method import get, names
+from hf_soups.recipe import Recipe, to_yaml
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def main() -> None:
+    """Run the command line; known errors are one line on stderr and exit code 1."""
+    try:
+        code = group(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("Aborted!", err=True)
+        code = 1
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (SoupError, OSError) as error:
+        if os.environ.get("HF_DEBUG") == "1":
+            raise
+        text = str(error) if isinstance(error, SoupError) else _os_error(error)
+        click.echo(f"Error: {text}", err=True)
+        code = 1
+    except KeyboardInterrupt:
+        click.echo("Interrupted; nothing was written.", err=True)
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(hf_soups.__version__, prog_name="hf-soups")
+def group() -> None:
+    """Model soups for the Hugging Face Hub: merge fine-tunes of one model, choose the best soup by
+    measuring it, and push it back with its card."""
+
+
+def _options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    def apply(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+def _parameter(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    found = {}
+    for value in values:
+        key, equals, number = value.partition("=")
+        try:
+            found[key] = float(number)
+        except ValueError:
+            raise click.BadParameter(f"{value!r}: write for instance density=0.2") from None
+        if not equals:
+            raise click.BadParameter(f"{value!r}: write for instance density=0.2")
+    return found
+
+
+SOURCE = _options(
+    click.argument("source", metavar="RECIPE | MODEL...", nargs=-1, required=True),
+    click.option("--method", metavar="M", help="Merge method; see `hf-soups methods`."),
+    click.option("--param", "parameters", metavar="K=V", multiple=True, callback=_parameter, help="Method parameter."),
+    click.option("--base", metavar="B", help="Base of delta methods and of adapters: Hub id or folder."),
+    click.option("--dataset", metavar="X", help="Labelled data to choose on and to report on: Hub id or file."),
+    click.option("--dtype", metavar="T", help="float32, float16 or bfloat16; default: as stored."),
+    click.option("--max-shard-size", metavar="S", help="Largest file, such as 5GB."),
+    click.option("--seed", type=int, help="Of everything random; default 0."),
+    click.option("--license", "license", metavar="L", help="Licence of the soup, where its parents' differ."),
+    click.option("--local", metavar="DIR", help="Where local:NAME references are looked up."),
+    click.option("--token", metavar="T", help="Hub token; default: HF_TOKEN or the login."),
+)
+
+FORMAT = _options(
+    click.option(
+        "--format", "format_", type=click.Choice(["auto", "human", "json", "quiet"]), default="auto", show_default=True
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Same as --format json."),
+    click.option("-q", "--quiet", is_flag=True, help="Same as --format quiet."),
+)
+
+
+def _printer(format_: str, as_json: bool, quiet: bool) -> Printer:
+    asked = {f for f, given in (("json", as_json), ("quiet", quiet)) if given} | ({format_} - {"auto"})
+    if len(asked) > 1:
+        raise click.UsageError(f"--format {' and '.join(sorted(asked))} exclude each other")
+    return Printer(asked.pop() if asked else "human")
+
+
+def _recipe(source: tuple[str, ...], changes: dict[str, Any]) -> Recipe:
+    return pipeline.make_recipe(source[0] if len(source) == 1 else list(source), **changes)
+
+
+@group.command()
+@SOURCE
+@click.option("-o", "--out", metavar="DIR", help="Folder to write; it appears whole or not at all.")
+@click.option("--overwrite", is_flag=True, help="Replace the folder if it is not empty.")
+@click.option("--check/--no-check", default=None, help="Load the result and run it once; default: before a push.")
+@click.option("--allow-single", is_flag=True, help="Write the best ingredient if no soup beats it.")
+@click.option("--push-to-hub", "hub", metavar="ID", help="Publish as one commit.")
+@click.option("--private/--no-private", default=None, help="Visibility of a repository that the push creates.")
+@click.option("--create-pr", is_flag=True, help="Publish as a pull request.")
+@click.option("--dry-run", is_flag=True, help="Stop after the plan.")
+@click.option("--print-recipe", is_flag=True, help="Print the recipe that these options mean, and stop.")
+@FORMAT
+def merge(
+    source: tuple[str, ...],
+    out: str | None,
+    overwrite: bool,
+    check: bool | None,
+    allow_single: bool,
+    create_pr: bool,
+    dry_run: bool,
+    print_recipe: bool,
+    local: str | None,
+    token: str | None,
+    format_: str,
+    as_json: bool,
+    quiet: bool,
+    **changes: Any,
+) -> None:
+    """Make a soup: pull, align, choose, average, evaluate, write, push.
+
+    A RECIPE is a .yaml file. Several MODELs (Hub ids or folders) without a recipe are averaged; with
+    --dataset the greedy soup is chosen and reported.
+    """
+    printer = _printer(format_, as_json, quiet)
+    recipe = _recipe(source, {**changes, "token": token})
+    if print_recipe:
+        printer.data(to_yaml(recipe).rstrip())
+        return
+    if dry_run:
+        _show(printer, pipeline.plan(recipe, token=token, local=local))
+        return
+    if out is None and recipe.output.hub is None:
+        raise click.UsageError("where to? Give -o DIR, or --push-to-hub ID, or both")
+    options = pipeline.Options(
+        out=Path(out) if out else None,
+        overwrite=overwrite,
+        check=check,
+        allow_single=allow_single,
+        create_pr=create_pr,
+        token=token,
+        local=Path(local) if local else None,
+        listener=Screen(printer),
+    )
+    try:
+        outcome = pipeline.run(recipe, options)
+    except SelectionError as error:
+        raise click.ClickException(str(error)) from error
+    if printer.format == "json":
+        printer.json(
+            {
+                "out": out,
+                "url": outcome.pushed.url if outcome.pushed else None,
+                "sha": outcome.pushed.sha if outcome.pushed else None,
+                "kept": list(outcome.selection.kept) if outcome.selection else None,
+                "results": outcome.results.to_json() if outcome.results else None,
+            }
+        )
+    elif outcome.pushed is not None:
+        printer.data(outcome.pushed.url)
+    elif out is not None:
+        printer.data(out)
+
+
+@group.command()
+@SOURCE
+@FORMAT
+def plan(
+    source: tuple[str, ...],
+    local: str | None,
+    token: str | None,
+    format_: str,
+    as_json: bool,
+    quiet: bool,
+    **changes: Any,
+) -> None:
+    """Say whether the ingredients fit together and what a merge would cost, from headers alone."""
+    printer = _printer(format_, as_json, quiet)
+    recipe = _recipe(source, {**changes, "token": token})
+    _show(printer, pipeline.plan(recipe, token=token, local=local))
+
+
+def _show(printer: Printer, made: Any) -> None:
+    if printer.format == "json":
+        printer.json(made.to_json())
+    elif printer.human:
+        show_plan(printer, made, data=True)
+
+
+@group.command()
+@SOURCE
+@FORMAT
+def evaluate(
+    source: tuple[str, ...],
+    local: str | None,
+    token: str | None,
+    format_: str,
+    as_json: bool,
+    quiet: bool,
+    **changes: Any,
+) -> None:
+    """Measure the base, every ingredient, their soup and their ensemble; write nothing."""
+    printer = _printer(format_, as_json, quiet)
+    recipe = _recipe(source, {**changes, "token": token})
+    results = pipeline.evaluate(recipe, token=token, local=local)
+    if printer.format == "json":
+        printer.json(results.to_json())
+    elif printer.human:
+        show_results(printer, results)
+
+
+@group.command()
+@click.argument("sweep", type=click.Path(dir_okay=False))
+@click.option("-o", "--out", metavar="DIR", required=True, help="Folder for the head and one folder per run.")
+@FORMAT
+def finetune(sweep: str, out: str, format_: str, as_json: bool, quiet: bool) -> None:
+    """Make ingredients: several fine-tunes of one model from one shared head (LP-FT)."""
+    from hf_soups.training import finetune as run_sweep
+    from hf_soups.training import load_sweep
+
+    printer = _printer(format_, as_json, quiet)
+    folders = run_sweep(load_sweep(sweep), Path(out), progress=printer.say)
+    if printer.format == "json":
+        printer.json([str(f) for f in folders])
+    else:
+        for folder in folders:
+            printer.data(str(folder))
+
+
+@group.command()
+@click.argument("folder", metavar="DIR")
+@click.argument("repo", metavar="ID")
+@click.option("--private/--no-private", default=False, help="Visibility of a repository that the push creates.")
+@click.option("--create-pr", is_flag=True, help="Publish as a pull request.")
+@click.option("--token", metavar="T", help="Hub token; default: HF_TOKEN or the login.")
+def push(folder: str, repo: str, private: bool, create_pr: bool, token: str | None) -> None:
+    """Publish a finished soup folder as one commit."""
+    click.echo(pipeline.push(folder, repo, private=private, create_pr=create_pr, token=token))
+
+
+@group.command()
+@click.argument("name", required=False)
+@FORMAT
+def methods(name: str | None, format_: str, as_json: bool, quiet: bool) -> None:
+    """List the merge methods, or print one's page."""
+    printer = _printer(format_, as_json, quiet)
+    chosen = [get(name)] if name else [get(n) for n in names()]
+    if printer.format == "json":
+        printer.json([_method(m) for m in chosen])
+    elif printer.format == "quiet":
+        for m in chosen:
+            printer.data(m.name)
+    elif name:
+        (m,) = chosen
+        printer.data(f"{m.name}: {m.title}{f' ({m.paper})' if m.paper else ''}\n\n{m.doc}\n")
+        for p in m.parameters.values():
+            kind = "per ingredient" if p.each else "one for all"
+            printer.data(f"  {p.name} = {p.default}  ({kind}{f', {p.bounds}' if p.bounds else ''})")
+    else:
+        rows = [
+            [m.name, m.space, ", ".join(f"{p.name}={p.default}" for p in m.parameters.values()), m.paper or ""]
+            for m in chosen
+        ]
+        printer.table(["method", "works on", "parameters", "paper"], rows)
+
+
+def _method(m: Any) -> dict[str, Any]:
+    parameters = [
+        {
+            "name": p.name,
+            "default": p.default,
+            "each": p.each,
+            "range": [p.bounds.low, p.bounds.high] if p.bounds else None,
+            "doc": p.doc,
+        }
+        for p in m.parameters.values()
+    ]
+    return {"name": m.name, "title": m.title, "paper": m.paper, "works_on": m.space, "parameters": parameters}
+
+
+def _os_error(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)

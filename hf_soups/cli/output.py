@@ -1,0 +1,189 @@
+"""What the commands print: data on stdout, everything else on stderr, in the manner of `hf`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hf_soups.pipeline import Listener
+from hf_soups.planning import Plan
+
+if TYPE_CHECKING:
+    from hf_soups.evaluation.results import Interval, Results, Row
+    from hf_soups.selection import Selection
+
+MARKS = {"error": "✗", "warning": "!", "note": "·"}
+
+
+def size(count: int) -> str:
+    """`90.9 MB`; powers of 1,000."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError("unreachable")
+
+
+@dataclass(frozen=True)
+class Printer:
+    """One command's way of speaking.
+
+    format: human (tables and words), json (one object), quiet (the one line that scripts need).
+    """
+
+    format: str
+
+    @property
+    def human(self) -> bool:
+        return self.format == "human"
+
+    def say(self, text: str = "") -> None:
+        """Words for people, on stderr."""
+        if self.human:
+            click.echo(text, err=True)
+
+    def data(self, text: str) -> None:
+        click.echo(text)
+
+    def json(self, content: Any) -> None:
+        click.echo(json.dumps(content, ensure_ascii=False, separators=(",", ":")))
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], right: int = 99) -> None:
+        """Columns as wide as they must be; those from `right` on are aligned to the right."""
+        widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
+        for line in [header, ["-" * w for w in widths], *rows]:
+            cells = [c.ljust(w) if i < right else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
+            click.echo("  ".join(cells).rstrip())
+
+
+def show_plan(printer: Printer, plan: Plan, data: bool) -> None:
+    """The plan for people: on stdout when it is what was asked for, else on stderr."""
+    echo: Callable[[str], None] = printer.data if data else printer.say
+    recipe = plan.recipe
+    values = ", ".join(f"{k} {v:g}" for k, v in recipe.parameters.items())
+    echo(f"{recipe.method}{f' ({values})' if values else ''} of {len(recipe.ingredients)}")
+    for part in plan.parts:
+        reference = _short(part.reference)
+        fetched = f"{size(part.download)} to download" if part.download else "on this disk"
+        echo(f"  {part.role:<10}  {reference}  {size(part.nbytes)}, {part.license or 'no licence said'}, {fetched}")
+    rules = ", ".join(f"{count} by {rule}" for rule, count in plan.rules.items())
+    echo(f"  {plan.tensors} tensors ({rules}), {plan.parameters:,} parameters")
+    files = f"{len(plan.shards)} files" if len(plan.shards) > 1 else "1 file"
+    echo(f"  download {size(plan.download)}; write {size(plan.disk)} in {files}; work in {size(plan.memory)} of memory")
+    if recipe.output.hub:
+        echo(f"  push to {recipe.output.hub} ({'private' if recipe.output.private else 'public'})")
+    for finding in plan.findings:
+        echo(f"  {MARKS[finding.level]} {finding.message}")
+
+
+def show_results(printer: Printer, results: Results) -> None:
+    """One table: the deciding metric of every model on every dataset, with half the interval's width."""
+    metric = results.metrics[0]
+    names = list(results.datasets)
+    header = ["", *(f"{n} ({results.datasets[n].role})" for n in names)]
+    rows = [[row.name, *(_interval(row.scores[n][metric]) for n in names)] for row in results.rows]
+    click.echo(f"{metric}, with 95 % intervals")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+    per_table = len(names)
+    first = max(len(r[0]) for r in rows)
+    while per_table > 1 and first + sum(2 + _width(header, rows, i + 1) for i in range(per_table)) > width:
+        per_table -= 1
+    for start in range(0, len(names), per_table):
+        columns = [0, *range(start + 1, min(start + per_table, len(names)) + 1)]
+        printer.table([header[i] for i in columns], [[r[i] for i in columns] for r in rows], right=1)
+        click.echo()
+    for line in verdict(results):
+        click.echo(line)
+
+
+def verdict(results: Results) -> list[str]:
+    """Whether the soup is better than the best individual, in words that the intervals support."""
+    metric = results.metrics[0]
+    soup: Row | None = None
+    for row in results.rows:
+        if row.kind in ("greedy", "soup"):
+            soup = row
+    if soup is None or not soup.difference:
+        return []
+    lines = []
+    for name, report in results.datasets.items():
+        if report.role not in ("test", "shift"):
+            continue
+        found = soup.difference[name][metric]
+        better = "better" if found.low > 0 else "worse" if found.high < 0 else "not distinguishable"
+        lines.append(
+            f"{soup.name} minus best individual on {name}: {found.value:+.4f} "
+            f"[{found.low:+.4f}, {found.high:+.4f}]: {better}"
+        )
+    return lines
+
+
+def show_selection(printer: Printer, selection: Selection) -> None:
+    """Each ingredient's turn."""
+    printer.say(f"greedy on {selection.on} by {selection.metric} (kept if the soup's score {selection.tie} the best)")
+    for step in selection.steps:
+        mark = "kept" if step.kept else "left"
+        printer.say(f"  {mark}  {step.ingredient}: alone {step.alone:.4f}, soup with it {step.candidate:.4f}")
+
+
+class Screen(Listener):
+    """Tells people on stderr what goes on; a moving line only on a terminal."""
+
+    def __init__(self, printer: Printer) -> None:
+        self.printer = printer
+
+    def tell(self, text: str) -> None:
+        self.printer.say(f"{text} …")
+
+    def planned(self, plan: Plan) -> None:
+        if self.printer.human:
+            show_plan(self.printer, plan, data=False)
+
+    def evaluated(self, results: Results, selection: Selection | None) -> None:
+        if selection is not None:
+            show_selection(self.printer, selection)
+        if self.printer.human:
+            show_results(self.printer, results)
+
+    def writing(self, total: int) -> Callable[[int], None]:
+        if not (self.printer.human and sys.stderr.isatty()) or os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS") == "1":
+            return lambda count: None
+        begun, done, shown = time.monotonic(), 0, 0.0
+
+        def moved(count: int) -> None:
+            nonlocal done, shown
+            done += count
+            now = time.monotonic()
+            if now - shown < 0.1 and done < total:
+                return
+            shown = now
+            rate = done / max(now - begun, 1e-6)
+            left = (total - done) / rate
+            end = "\n" if done >= total else ""
+            click.echo(
+                f"\r  {size(done)} of {size(total)}, {size(int(rate))}/s, {left:.0f} s left   {end}", nl=False, err=True
+            )
+
+        return moved
+
+
+def _interval(found: Interval) -> str:
+    return f"{found.value:.4f} ±{(found.high - found.low) / 2:.4f}"
+
+
+def _short(reference: str) -> str:
+    name, _, sha = reference.partition("@")
+    return f"{name}@{sha[:8]}" if sha else name
+
+
+def _width(header: Sequence[str], rows: Sequence[Sequence[str]], column: int) -> int:
+    return max(len(line[column]) for line in [header, *rows])

@@ -1,0 +1,1 @@
+"""Our own connections to the Hub: resolve, read by range, pull, push."""

@@ -1,0 +1,269 @@
+"""From a reference (`org/name@revision`, a folder, `local:name`) to a pinned one, its headers, its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hf_soups.checkpoint import Checkpoint, Files, LocalFiles, Lora, Origin, Stored, is_adapter
+from hf_soups.checkpoint.stored import read_json
+from hf_soups.errors import CheckpointError, HubError, RecipeError
+from hf_soups.hub.errors import explained
+from hf_soups.hub.pull import pull
+from hf_soups.hub.remote import RemoteFiles
+from hf_soups.recipe import Ingredient, Recipe
+
+NEEDED = (".safetensors", ".safetensors.index.json")
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What one request tells of a repository at a revision."""
+
+    repo: str
+    sha: str
+    sizes: Mapping[str, int]
+    sha256: Mapping[str, str]
+    card: Mapping[str, Any]
+    folder: Path | None = None  # the cached snapshot, when offline
+
+
+class Opener:
+    """Opens ingredients, each Hub reference resolved to a commit once.
+
+    token: for the Hub; default: HF_TOKEN or the login.
+    local: folder in which `local:name` references are looked up.
+    """
+
+    def __init__(self, token: str | None = None, local: Path | None = None) -> None:
+        self.token = token
+        self.local = local
+        self._commits: dict[str, Commit] = {}
+
+    def pin(self, recipe: Recipe) -> Recipe:
+        """The recipe with every Hub reference as `repo@sha`, adapters' bases included."""
+        base = self._pin_one(recipe.base, None) if recipe.base else None
+        ingredients = tuple(
+            replace(i, model=self.pin(i.model)) if isinstance(i.model, Recipe) else self._pin_one(i, base)
+            for i in recipe.ingredients
+        )
+        return replace(recipe, ingredients=ingredients, base=base)
+
+    def headers(self, ingredient: Ingredient) -> Checkpoint:
+        """The checkpoint with names, shapes and dtypes; its tensors would be read over the network."""
+        return self._open(ingredient, self._remote_files)
+
+    def pull(self, ingredient: Ingredient) -> Checkpoint:
+        """The checkpoint with its files on this disk."""
+        return self._open(ingredient, self._pulled_files)
+
+    def to_download(self, ingredient: Ingredient) -> int:
+        """Bytes of weights that pulling would fetch, as far as the cache does not have them."""
+        references = [r for r in (str(ingredient.model), ingredient.base) if r and _is_hub(r)]
+        total = 0
+        for number, reference in enumerate(references):
+            commit = self._commit(reference)
+            subfolder = ingredient.subfolder if number == 0 else None
+            if commit.folder is None:
+                total += sum(commit.sizes[n] for n in _needed(commit, subfolder) if not _cached(commit, n))
+        return total
+
+    def _pin_one(self, ingredient: Ingredient, base: Ingredient | None) -> Ingredient:
+        reference = self._settle(str(ingredient.model))
+        if _is_hub(reference):
+            commit = self._commit(reference)
+            reference = f"{commit.repo}@{commit.sha}"
+        pinned = replace(ingredient, model=reference)
+        files, _ = self._remote_files(pinned)
+        if not is_adapter(files):
+            return replace(pinned, base=None) if ingredient.base is None else self._refuse_base(ingredient)
+        return replace(pinned, base=self._adapter_base(pinned, files, base))
+
+    def _refuse_base(self, ingredient: Ingredient) -> Ingredient:
+        raise RecipeError(f"ingredients: {ingredient.label}: base: is for adapters, and this is a full model")
+
+    def _adapter_base(self, ingredient: Ingredient, files: Files, base: Ingredient | None) -> str:
+        """The pinned reference of the model that an adapter belongs on."""
+        config = read_json(files, "adapter_config.json")
+        said, revision = config.get("base_model_name_or_path"), config.get("revision")
+        chosen = ingredient.base
+        if chosen is None and isinstance(said, str) and said and not Path(said).is_absolute():
+            chosen = f"{said}@{revision}" if revision and "@" not in said else said
+            if not _looks_like_hub(chosen):
+                chosen = None  # a path of the machine that trained it
+            elif base is not None and _name(str(base.model)) == _name(chosen):
+                chosen = str(base.model)
+        if chosen is None:
+            if base is None:
+                raise RecipeError(
+                    f"{ingredient.label}: an adapter whose base is {said!r}, which cannot be found; name it with "
+                    "base: (--base)"
+                )
+            chosen = str(base.model)
+        chosen = self._settle(chosen)
+        if not _is_hub(chosen):
+            return chosen
+        commit = self._commit(chosen)
+        return f"{commit.repo}@{commit.sha}"
+
+    def _open(self, ingredient: Ingredient, get_files: Any) -> Checkpoint:
+        files, origin = get_files(ingredient)
+        if not is_adapter(files):
+            return Stored(files, origin)
+        adapter = Stored(files, origin, stem="adapter_model")
+        if ingredient.base is None:
+            raise RecipeError(f"{ingredient.label}: an adapter without a base; name it with base: (--base)")
+        return Lora(Stored(*get_files(Ingredient(model=ingredient.base))), adapter)
+
+    def _remote_files(self, ingredient: Ingredient) -> tuple[Files, Origin]:
+        reference = self._settle(str(ingredient.model))
+        if not _is_hub(reference):
+            return self._folder(Path(reference), ingredient.subfolder)
+        commit = self._commit(reference)
+        origin = _origin(commit.repo, commit.sha, ingredient.subfolder, commit.card)
+        if commit.folder is not None:
+            return LocalFiles(_below(commit.folder, ingredient.subfolder)), origin
+        return RemoteFiles(commit.repo, commit.sha, commit.sizes, ingredient.subfolder, self.token), origin
+
+    def _pulled_files(self, ingredient: Ingredient) -> tuple[Files, Origin]:
+        files, origin = self._remote_files(ingredient)
+        if isinstance(files, LocalFiles):
+            return files, origin
+        commit = self._commit(str(ingredient.model))
+        names = _needed(commit, ingredient.subfolder)
+        folder = commit.folder or pull(commit.repo, commit.sha, names, commit.sha256, self.token)
+        return LocalFiles(_below(folder, ingredient.subfolder)), origin
+
+    def _folder(self, path: Path, subfolder: str | None) -> tuple[Files, Origin]:
+        folder = _below(path, subfolder)
+        files = LocalFiles(folder)
+        card = _front_matter(folder / "README.md")
+        origin = _origin(path.name, None, subfolder, card)
+        return files, replace(origin, path=folder)
+
+    def _settle(self, reference: str) -> str:
+        """`local:name` as the folder that it means here; anything else unchanged."""
+        if not reference.startswith("local:"):
+            return reference.removeprefix("hf://")
+        name = reference.removeprefix("local:")
+        if self.local is None:
+            raise RecipeError(f"{reference}: a folder of another machine; say where it is with --local DIR")
+        folder = self.local / name
+        if "/" in name or not folder.is_dir():
+            raise RecipeError(f"{reference}: no folder {name} in {self.local}")
+        return str(folder.resolve())
+
+    def _commit(self, reference: str) -> Commit:
+        if reference not in self._commits:
+            repo, _, revision = reference.partition("@")
+            commit = self._ask(repo, revision or None)
+            self._commits[reference] = commit
+            self._commits[f"{commit.repo}@{commit.sha}"] = commit
+        return self._commits[reference]
+
+    def _ask(self, repo: str, revision: str | None) -> Commit:
+        from huggingface_hub import HfApi, constants
+
+        where = f"{repo}@{revision}" if revision else repo
+        if constants.HF_HUB_OFFLINE:
+            return _from_cache(repo, revision, where)
+        with explained(where):
+            info = HfApi(library_name="hf_soups").model_info(
+                repo, revision=revision, files_metadata=True, token=self.token
+            )
+        siblings = info.siblings or []
+        card = info.card_data.to_dict() if info.card_data else {}
+        return Commit(
+            repo=repo,
+            sha=str(info.sha),
+            sizes={s.rfilename: s.size or 0 for s in siblings},
+            sha256={s.rfilename: s.lfs.sha256 for s in siblings if s.lfs},
+            card=card,
+        )
+
+
+def _from_cache(repo: str, revision: str | None, where: str) -> Commit:
+    from huggingface_hub import snapshot_download
+
+    with explained(where):
+        folder = Path(snapshot_download(repo, revision=revision, local_files_only=True))
+    files = {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
+    return Commit(repo, folder.name, files, {}, _front_matter(folder / "README.md"), folder)
+
+
+def _origin(name: str, sha: str | None, subfolder: str | None, card: Mapping[str, Any]) -> Origin:
+    bases = card.get("base_model") or []
+    license_ = card.get("license")
+    return Origin(
+        name=name,
+        sha=sha,
+        subfolder=subfolder,
+        license=license_ if isinstance(license_, str) else None,
+        bases=tuple(map(str, [bases] if isinstance(bases, str) else bases)),
+    )
+
+
+def _needed(commit: Commit, subfolder: str | None) -> list[str]:
+    """Every file that a soup of this commit reads or copies."""
+    from fnmatch import fnmatchcase
+
+    from hf_soups.checkpoint.stored import ASSETS
+
+    prefix = f"{subfolder.strip('/')}/" if subfolder else ""
+    inside = [n for n in commit.sizes if n.startswith(prefix)]
+    patterns = [*ASSETS, "adapter_config.json"]
+    return [
+        n
+        for n in inside
+        if ("/" not in n[len(prefix) :] and n.endswith(NEEDED))
+        or any(fnmatchcase(n[len(prefix) :], p) for p in patterns)
+    ]
+
+
+def _cached(commit: Commit, name: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(commit.repo, name, revision=commit.sha), str)
+
+
+def _front_matter(readme: Path) -> Mapping[str, Any]:
+    """The YAML block that a card begins with; empty if there is none that can be read."""
+    try:
+        text = readme.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    parts = text.split("---\n", 2)
+    if len(parts) < 3 or parts[0].strip():
+        return {}
+    try:
+        content = yaml.safe_load(parts[1])
+    except yaml.YAMLError as error:
+        raise CheckpointError(f"{readme}: its front matter is not valid YAML; mend or remove it") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _below(folder: Path, subfolder: str | None) -> Path:
+    if subfolder is None:
+        return folder
+    inside = (folder / subfolder).resolve()
+    if not inside.is_relative_to(folder.resolve()):
+        raise RecipeError(f"subfolder {subfolder!r} leads out of {folder.name}")
+    if not inside.is_dir():
+        raise HubError(f"{folder.name}: no subfolder {subfolder!r}")
+    return folder / subfolder
+
+
+def _is_hub(reference: str) -> bool:
+    return not Path(reference).is_absolute()
+
+
+def _looks_like_hub(reference: str) -> bool:
+    return not reference.startswith((".", "~", "/")) and reference.count("/") <= 1 and "\\" not in reference
+
+
+def _name(reference: str) -> str:
+    return reference.removeprefix("hf://").split("@")[0]

@@ -1,0 +1,127 @@
+"""The files that say what a soup was made of: soup.yaml to make it again, soup.lock.json to prove it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import hf_soups
+from hf_soups.checkpoint import Checkpoint, Lora, Stored, new_folder, write_bytes, write_text
+from hf_soups.recipe import Data, Evaluate, Ingredient, Output, Recipe, to_yaml
+from hf_soups.soup import Soup
+
+LIBRARIES = ("numpy", "ml_dtypes", "safetensors", "torch", "transformers", "datasets", "evaluate", "scikit-learn")
+
+
+def portable(recipe: Recipe, soup: Soup) -> Recipe:
+    """The recipe that makes this soup again elsewhere: selection made, no push target, no path of this machine."""
+    ingredients = tuple(_portable_ingredient(i, c) for i, c in zip(recipe.ingredients, soup.ingredients, strict=True))
+    base = _portable_ingredient(recipe.base, soup.base) if recipe.base and soup.base else None
+    output: Output = replace(recipe.output, hub=None)
+    evaluate = _portable_evaluate(recipe.evaluate) if recipe.evaluate else None
+    return replace(recipe, ingredients=ingredients, base=base, select=None, output=output, evaluate=evaluate)
+
+
+def save(soup: Soup, out: Path, *, overwrite: bool = False) -> Path:
+    """Weights, assets, soup.yaml and soup.lock.json in a folder that appears whole or not at all."""
+    with new_folder(out, overwrite) as folder:
+        checksums = soup.write(folder, soup.recipe.output.max_shard_size)
+        write_assets(soup, folder)
+        write_records(soup, folder, checksums)
+    return out
+
+
+def write_assets(soup: Soup, folder: Path) -> None:
+    """Config, tokenizer and the other files beside the weights."""
+    for name in soup.assets:
+        write_bytes(folder / name, soup.assets[name])
+
+
+def write_records(
+    soup: Soup,
+    folder: Path,
+    checksums: Mapping[str, str],
+    selection: Mapping[str, Any] | None = None,
+    evaluation: Mapping[str, Any] | None = None,
+) -> None:
+    """soup.yaml, then soup.lock.json, the last file of a finished folder."""
+    write_text(folder / "soup.yaml", to_yaml(portable(soup.recipe, soup)))
+    outputs = {
+        p.relative_to(folder).as_posix(): {"bytes": p.stat().st_size} for p in sorted(folder.rglob("*")) if p.is_file()
+    }
+    for name, checksum in checksums.items():
+        outputs[name]["checksum"] = checksum  # type: ignore[assignment]
+    content = {
+        "format": 1,
+        "soup": soup.fingerprint(),
+        "reproducible": "bits",
+        "seed": soup.recipe.seed,
+        "device": "cpu",
+        "versions": versions(),
+        "inputs": [
+            *(_input("ingredient", i, c) for i, c in zip(soup.recipe.ingredients, soup.ingredients, strict=True)),
+            *([_input("base", soup.recipe.base, soup.base)] if soup.recipe.base and soup.base else []),
+        ],
+        "outputs": outputs,
+        "findings": [vars(f) for f in soup.alignment.findings],
+        "selection": selection,
+        "evaluation": evaluation,
+    }
+    write_text(folder / "soup.lock.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """hf_soups, Python and the libraries whose versions can change a number."""
+    return {"hf_soups": hf_soups.__version__, "python": platform.python_version()} | {
+        library: version(library) for library in LIBRARIES
+    }
+
+
+def _input(role: str, ingredient: Ingredient, checkpoint: Checkpoint) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "role": role,
+        "name": ingredient.label,
+        "reference": checkpoint.origin.reference,
+        "subfolder": checkpoint.origin.subfolder,
+        "license": checkpoint.origin.license,
+    }
+    if isinstance(checkpoint, Lora):
+        content["adapter_of"] = _input("base", Ingredient(model=checkpoint.base.origin.name), checkpoint.base)
+        content["files"] = _files(checkpoint.adapter)
+    elif isinstance(checkpoint, Stored):
+        content["files"] = _files(checkpoint)
+    elif isinstance(checkpoint, Soup):
+        content["reference"] = checkpoint.fingerprint()
+        content["inputs"] = [
+            _input("ingredient", i, c)
+            for i, c in zip(checkpoint.recipe.ingredients, checkpoint.ingredients, strict=True)
+        ]
+    return {k: v for k, v in content.items() if v is not None}
+
+
+def _files(checkpoint: Stored) -> dict[str, Any]:
+    return {
+        name: {"bytes": checkpoint.files.source(name).size, "header_sha256": digest}
+        for name, digest in checkpoint.header_sha256.items()
+    }
+
+
+def _portable_ingredient(ingredient: Ingredient, checkpoint: Checkpoint) -> Ingredient:
+    if isinstance(ingredient.model, Recipe) and isinstance(checkpoint, Soup):
+        return replace(ingredient, model=portable(ingredient.model, checkpoint))
+    base = ingredient.base
+    if base is not None and isinstance(checkpoint, Lora):
+        base = checkpoint.base.origin.reference
+    return replace(ingredient, model=checkpoint.origin.reference, base=base)
+
+
+def _portable_evaluate(evaluate: Evaluate) -> Evaluate:
+    def portable_data(data: Data) -> Data:
+        return replace(data, path=f"local:{Path(data.path).name}") if Path(data.path).is_absolute() else data
+
+    return replace(evaluate, datasets={n: portable_data(d) for n, d in evaluate.datasets.items()})

@@ -1,0 +1,137 @@
+"""The rules that a recipe keeps, all of them decidable before any file is opened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from hf_soups import methods as _methods  # noqa: F401  (importing it registers every method)
+from hf_soups.errors import RecipeError, did_you_mean
+from hf_soups.method import Method, get
+from hf_soups.recipe.arguments import arguments
+from hf_soups.recipe.types import Evaluate, Recipe, Select
+
+ROLES = ("select", "fit", "calibrate", "test", "shift")
+STRATEGIES = ("uniform", "greedy")
+TASKS = ("text-classification",)
+TIES = (">=", ">")
+DTYPES: Mapping[str, np.dtype] = {
+    "float64": np.dtype(np.float64),
+    "float32": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+}
+
+
+def check(recipe: Recipe, nested: bool = False) -> Recipe:
+    """The recipe itself, or a RecipeError that says which rule it breaks."""
+    method = get(recipe.method)
+    if not recipe.ingredients:
+        raise RecipeError("ingredients: at least one is needed; give Hub ids or folders")
+    if method.ingredients is not None and len(recipe.ingredients) != method.ingredients:
+        raise RecipeError(
+            f"ingredients: {method.name} takes exactly {method.ingredients}, got {len(recipe.ingredients)}"
+        )
+    _check_values(method, recipe.parameters, "parameters")
+    for ingredient in recipe.ingredients:
+        _check_values(method, ingredient.parameters, f"ingredients: {ingredient.label}", each_only=True)
+        if isinstance(ingredient.model, Recipe):
+            check(ingredient.model, nested=True)
+    _check_overrides(recipe, method)
+    if method.kind == "linear":
+        _check_coefficients(recipe, method)
+    if nested:
+        for key, value in (("select", recipe.select), ("evaluate", recipe.evaluate)):
+            if value is not None:
+                raise RecipeError(f"{key}: not allowed in a recipe that is itself an ingredient")
+    if recipe.evaluate is not None:
+        _check_evaluate(recipe.evaluate)
+    if recipe.select is not None:
+        _check_select(recipe.select, recipe.evaluate)
+    if recipe.output.dtype is not None:
+        one_of(recipe.output.dtype, DTYPES, "output: dtype")
+    if recipe.output.max_shard_size < 1:
+        raise RecipeError("output: max_shard_size must be at least one byte")
+    return recipe
+
+
+def one_of(value: str, options: Iterable[str], where: str) -> str:
+    """`value` if it is an option, else a RecipeError with a suggestion."""
+    choices = list(options)
+    if value not in choices:
+        raise RecipeError(f"{where}: unknown value {value!r}{did_you_mean(str(value), choices)}")
+    return value
+
+
+def _check_values(method: Method, values: Mapping[str, Any], where: str, each_only: bool = False) -> None:
+    allowed = [n for n, p in method.parameters.items() if p.each or not each_only]
+    for name, value in values.items():
+        if name not in allowed:
+            kind = "per-ingredient parameter" if each_only else "parameter"
+            raise RecipeError(f"{where}: {method.name} has no {kind} {name!r}{did_you_mean(name, allowed)}")
+        method.parameters[name].check(value, where)
+
+
+def _check_overrides(recipe: Recipe, method: Method) -> None:
+    labels = [i.label for i in recipe.ingredients]
+    repeated = [label for label, count in Counter(labels).items() if count > 1]
+    for number, override in enumerate(recipe.overrides, 1):
+        where = f"overrides: #{number} ({override.match})"
+        if override.source is not None:
+            one_of(override.source, ["base", *labels], f"{where}: from")
+            if override.parameters or override.ingredients:
+                raise RecipeError(f"{where}: a tensor copied with from: has no parameters")
+            if override.source == "base" and recipe.base is None:
+                raise RecipeError(f"{where}: from: base needs a base; add base: to the recipe")
+        _check_values(method, override.parameters, where)
+        for label, values in override.ingredients.items():
+            one_of(label, labels, f"{where}: ingredients")
+            _check_values(method, values, f"{where}: {label}", each_only=True)
+        for label in [override.source, *override.ingredients]:
+            if label in repeated:
+                raise RecipeError(f"{where}: {label} is listed more than once; give each a name:")
+
+
+def _check_coefficients(recipe: Recipe, method: Method) -> None:
+    """Weights that have no meaning (a sum of 0) are found before any file is read."""
+    for override in (None, *recipe.overrides):
+        if override is not None and override.source is not None:
+            continue
+        where = "ingredients" if override is None else f"overrides: {override.match}"
+        try:
+            method.coefficients(len(recipe.ingredients), arguments(recipe, override))
+        except ValueError as error:
+            raise RecipeError(f"{where}: {error}; change weight:") from error
+
+
+def _check_evaluate(evaluate: Evaluate) -> None:
+    one_of(evaluate.task, TASKS, "evaluate: task")
+    if not evaluate.metrics:
+        raise RecipeError("evaluate: metrics: name at least one, such as accuracy")
+    if not evaluate.datasets:
+        raise RecipeError("evaluate: datasets: name at least one")
+    for name, data in evaluate.datasets.items():
+        one_of(data.role, ROLES, f"evaluate: datasets: {name}: role")
+    for key, size in (("batch_size", evaluate.batch_size), ("max_length", evaluate.max_length)):
+        if size is not None and size < 1:
+            raise RecipeError(f"evaluate: {key} must be at least 1, got {size}")
+
+
+def _check_select(select: Select, evaluate: Evaluate | None) -> None:
+    one_of(select.strategy, STRATEGIES, "select: strategy")
+    one_of(select.tie, TIES, "select: tie")
+    if select.strategy == "uniform":
+        return
+    if evaluate is None:
+        raise RecipeError(f"select: {select.strategy} needs evaluate: with a dataset of role select")
+    chosen = [name for name, data in evaluate.datasets.items() if data.role == "select"]
+    if select.on is not None:
+        one_of(select.on, chosen, "select: on")
+    elif len(chosen) != 1:
+        raise RecipeError(f"select: on: which dataset? {len(chosen)} have role select")
+    if select.metric is not None:
+        one_of(select.metric, evaluate.metrics, "select: metric")

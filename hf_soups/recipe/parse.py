@@ -1,0 +1,218 @@
+"""YAML to Recipe, strictly: an unknown key is an error with a suggestion, never ignored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from hf_soups.errors import RecipeError, did_you_mean
+from hf_soups.method import get
+from hf_soups.recipe import strict_yaml
+from hf_soups.recipe.check import check
+from hf_soups.recipe.types import Data, Evaluate, Ingredient, Output, Override, Recipe, Select
+
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def load(path: str | Path) -> Recipe:
+    """The recipe in a file; local folders and files in it are relative to the file."""
+    file = Path(path)
+    text = strict_yaml.read_text(file)
+    try:
+        return loads(text, file.resolve().parent)
+    except RecipeError as error:
+        raise RecipeError(f"{file.name}: {error}") from error
+
+
+def loads(text: str, folder: Path | None = None) -> Recipe:
+    """The recipe in a YAML text; local paths in it are relative to `folder` (default: unchanged)."""
+    content = strict_yaml.parse(text)
+    return check(_recipe(content, "recipe", folder))
+
+
+def parse_size(size: str | int, where: str = "max_shard_size") -> int:
+    """Bytes in `5GB`, `200 MB` or a plain number; units are powers of 1,000."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B?)\s*", str(size).upper())
+    if not found or found[2] not in UNITS:
+        raise RecipeError(f"{where}: {size!r} is not a size; write for instance 5GB or 200MB")
+    return int(float(found[1]) * UNITS[found[2]])
+
+
+def _recipe(content: Any, where: str, folder: Path | None) -> Recipe:
+    values = _mapping(content, where, Recipe)
+    entries = values.get("ingredients")
+    if not isinstance(entries, list):
+        raise RecipeError(f"{where}: ingredients: a list of Hub ids or folders is needed")
+    method = values.get("method", "average")
+    get(str(method))
+    made: dict[str, Any] = {
+        "ingredients": tuple(
+            _ingredient(entry, f"ingredients: #{number}", folder, str(method))
+            for number, entry in enumerate(entries, 1)
+        )
+    }
+    for key, value in values.items():
+        if key == "ingredients" or value is None:
+            continue
+        elif key == "base":
+            made[key] = _ingredient(value, "base", folder, None)
+        elif key == "parameters":
+            made[key] = _mapping(value, key)
+        elif key == "overrides":
+            made[key] = tuple(_override(o, f"overrides: #{n}") for n, o in enumerate(_list(value, key), 1))
+        elif key == "select":
+            made[key] = Select(**_strings(_mapping(value, key, Select), key))
+        elif key == "evaluate":
+            made[key] = _evaluate(value, folder)
+        elif key == "output":
+            made[key] = _output(value)
+        elif key == "seed":
+            made[key] = _integer(value, "seed")
+        else:
+            made[key] = _string(value, key)
+    return Recipe(**made)
+
+
+def _ingredient(entry: Any, where: str, folder: Path | None, method: str | None) -> Ingredient:
+    if isinstance(entry, str):
+        return Ingredient(model=local(entry, folder))
+    content = _mapping(entry, where)
+    if "ingredients" in content:
+        return Ingredient(model=_recipe(content, where, folder))
+    own = [f.name for f in fields(Ingredient) if f.name != "parameters"]
+    each = [n for n, p in get(method).parameters.items() if p.each] if method else []
+    _known(content, [*own, *each], where)
+    if "model" not in content:
+        raise RecipeError(f"{where}: model: is missing; give a Hub id or a folder")
+    made: dict[str, Any] = {"parameters": {k: v for k, v in content.items() if k in each}}
+    for key, value in content.items():
+        if key in each or value is None:
+            continue
+        elif key == "model" and isinstance(value, Mapping):
+            made[key] = _recipe(value, f"{where}: model", folder)
+        elif key in ("model", "base"):
+            made[key] = local(_string(value, f"{where}: {key}"), folder)
+        elif key == "labels":
+            made[key] = tuple(_string(v, f"{where}: labels") for v in _list(value, f"{where}: labels"))
+        else:
+            made[key] = _string(value, f"{where}: {key}")
+    return Ingredient(**made)
+
+
+def _override(entry: Any, where: str) -> Override:
+    content = _mapping(entry, where)
+    _known(content, ["match", "from", "parameters", "ingredients"], where)
+    if "match" not in content:
+        raise RecipeError(f"{where}: match: is missing; give a tensor name or a glob such as '*.bias'")
+    parts = _mapping(content.get("ingredients") or {}, f"{where}: ingredients")
+    return Override(
+        match=_string(content["match"], f"{where}: match"),
+        source=None if content.get("from") is None else _string(content["from"], f"{where}: from"),
+        parameters=_mapping(content.get("parameters") or {}, f"{where}: parameters"),
+        ingredients={k: _mapping(v, f"{where}: ingredients: {k}") for k, v in parts.items()},
+    )
+
+
+def _evaluate(value: Any, folder: Path | None) -> Evaluate:
+    content = dict(_mapping(value, "evaluate", Evaluate))
+    datasets = _mapping(content.pop("datasets", None) or {}, "evaluate: datasets")
+    made: dict[str, Any] = {"datasets": {n: _data(d, f"evaluate: datasets: {n}", folder) for n, d in datasets.items()}}
+    for key, entry in content.items():
+        if key == "metrics":
+            made[key] = tuple(_string(m, "evaluate: metrics") for m in _list(entry, "evaluate: metrics"))
+        elif key in ("max_length", "batch_size"):
+            made[key] = None if entry is None else _integer(entry, f"evaluate: {key}")
+        else:
+            made[key] = _string(entry, f"evaluate: {key}")
+    return Evaluate(**made)
+
+
+def _data(value: Any, where: str, folder: Path | None) -> Data:
+    content = _mapping(value, where, Data)
+    made: dict[str, Any] = {}
+    for key, entry in content.items():
+        if entry is None:
+            continue
+        elif key == "text":
+            columns = [entry] if isinstance(entry, str) else _list(entry, f"{where}: text")
+            made[key] = tuple(_string(c, f"{where}: text") for c in columns)
+        elif key == "limit":
+            made[key] = _integer(entry, f"{where}: limit")
+        elif key == "path":
+            made[key] = local(_string(entry, f"{where}: path"), folder)
+        else:
+            made[key] = _string(entry, f"{where}: {key}")
+    for key in ("path", "role"):
+        if key not in made:
+            raise RecipeError(f"{where}: {key}: is missing")
+    return Data(**made)
+
+
+def _output(value: Any) -> Output:
+    content = dict(_mapping(value, "output", Output))
+    made: dict[str, Any] = {}
+    for key, entry in content.items():
+        if entry is None:
+            continue
+        elif key == "max_shard_size":
+            made[key] = parse_size(entry, "output: max_shard_size")
+        elif key == "private":
+            if not isinstance(entry, bool):
+                raise RecipeError(f"output: private: true or false, got {entry!r}")
+            made[key] = entry
+        else:
+            made[key] = _string(entry, f"output: {key}")
+    return Output(**made)
+
+
+def local(reference: str, folder: Path | None) -> str:
+    """An absolute path where the reference names something on this disk, else the reference itself."""
+    looks_local = reference.startswith((".", "~", "/"))
+    path = Path(reference).expanduser()
+    if not path.is_absolute():
+        path = (folder or Path.cwd()) / path
+    return str(path.resolve()) if looks_local or path.exists() else reference
+
+
+def _mapping(value: Any, where: str, kind: type | None = None) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise RecipeError(f"{where}: keys and values are needed, got {_shown(value)}")
+    if kind is not None:
+        _known(value, [f.name for f in fields(kind)], where)
+    return dict(value)
+
+
+def _known(content: Mapping[str, Any], keys: list[str], where: str) -> None:
+    for key in content:
+        if key not in keys:
+            raise RecipeError(f"{where}: unknown key {key!r}{did_you_mean(key, keys)}")
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise RecipeError(f"{where}: a list is needed, got {_shown(value)}")
+    return value
+
+
+def _string(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise RecipeError(f"{where}: a text is needed, got {_shown(value)}")
+    return value
+
+
+def _strings(content: Mapping[str, Any], where: str) -> dict[str, str]:
+    return {k: _string(v, f"{where}: {k}") for k, v in content.items() if v is not None}
+
+
+def _integer(value: Any, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise RecipeError(f"{where}: a whole number is needed, got {_shown(value)}")
+    return value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,129 @@
+"""The parts of a recipe: frozen dataclasses, checked when they are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Ingredient:
+    """One model that goes into the soup, and what belongs to it alone.
+
+    model: Hub id (`org/name`, `org/name@revision`), local folder, or a recipe of its own.
+    parameters: values of the method's per-ingredient parameters, such as `weight`.
+    subfolder: folder inside the repository that holds the checkpoint.
+    name: what plans, cards and overrides call it; default: its reference.
+    labels: names of the head's outputs, when the config does not tell.
+    base: for an adapter, the full model that it was trained on; default: what its config says.
+    """
+
+    model: str | Recipe
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    subfolder: str | None = None
+    name: str | None = None
+    labels: tuple[str, ...] | None = None
+    base: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What to call this ingredient in messages, tables and cards."""
+        if self.name:
+            return self.name
+        if isinstance(self.model, Recipe):
+            return f"{self.model.method}({', '.join(i.label for i in self.model.ingredients)})"
+        if Path(self.model).is_absolute():
+            return Path(self.model).name
+        reference = self.model.split("@")[0]
+        return f"{reference}/{self.subfolder}" if self.subfolder else reference
+
+
+@dataclass(frozen=True)
+class Override:
+    """What happens to the tensors that a glob matches, where it differs from the rest of the soup."""
+
+    match: str
+    source: str | None = None  # `from:` base or an ingredient's name
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    ingredients: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Select:
+    """How the soup is chosen: `uniform` takes every ingredient, `greedy` those that help.
+
+    on: name of the dataset with role `select`; may be left out where there is only one.
+    metric: a metric of the evaluation; default: its first.
+    tie: `>=` accepts an equal score (paper), `>` does not (released code).
+    """
+
+    strategy: str = "greedy"
+    on: str | None = None
+    metric: str | None = None
+    tie: str = ">="
+
+
+@dataclass(frozen=True)
+class Data:
+    """A labelled dataset and its part in the story.
+
+    path: Hub dataset id, or a local csv, tsv, json, jsonl or parquet file, or a folder of them.
+    role: select | fit | calibrate | test | shift.
+    config: the Hub's name for a subset.
+    text: column (or two, for pairs) with the input; label: column with the label; inferred where obvious.
+    group: column whose equal values belong together (sentences of one review).
+    limit: use only this many rows, chosen by a hash of their content, whole groups at a time.
+    """
+
+    path: str
+    role: str
+    split: str | None = None
+    config: str | None = None
+    revision: str | None = None
+    text: tuple[str, ...] | None = None
+    label: str | None = None
+    group: str | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """What a good model is, here: a task, its metrics (the first one decides) and data."""
+
+    datasets: Mapping[str, Data]
+    task: str = "text-classification"
+    metrics: tuple[str, ...] = ("accuracy",)
+    max_length: int | None = None
+    batch_size: int = 64
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is written and where it is pushed.
+
+    dtype: of every floating-point tensor; default: as stored.
+    max_shard_size: bytes of the largest file.
+    """
+
+    dtype: str | None = None
+    max_shard_size: int = 5_000_000_000
+    hub: str | None = None
+    private: bool = False
+    license: str | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what the soup is."""
+
+    ingredients: tuple[Ingredient, ...]
+    method: str = "average"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    base: Ingredient | None = None
+    overrides: tuple[Override, ...] = ()
+    select: Select | None = None
+    evaluate: Evaluate | None = None
+    output: Output = field(default_factory=Output)
+    seed: int = 0

@@ -1,0 +1,6 @@
+"""Choosing: a recipe goes in, a recipe comes out, with the trace of why."""
+
+from hf_soups.selection.greedy import greedy
+from hf_soups.selection.trace import Selection, Step
+
+__all__ = ["Selection", "Step", "greedy"]

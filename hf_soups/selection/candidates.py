@@ -1,0 +1,75 @@
+"""Soups as candidates: built in memory, run on data, remembered by what they are made of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from hf_soups.checkpoint import Checkpoint
+from hf_soups.evaluation.evaluator import Evaluator
+from hf_soups.recipe import Ingredient, Recipe
+from hf_soups.soup import Open, Soup
+
+TOKENIZER_FILES = ("tokeniz", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "sentencepiece")
+
+
+class Candidates:
+    """Scores recipes without writing them.
+
+    open: gives the checkpoint of an ingredient; each is opened once.
+    Only one model is in memory, and refilled for each candidate whose predictions are not known yet.
+    """
+
+    def __init__(self, evaluator: Evaluator, open: Open) -> None:
+        self.evaluator = evaluator
+        self._source = open
+        self._opened: dict[tuple[Any, ...], Checkpoint] = {}
+        self._model: tuple[bytes, Any] | None = None
+
+    def open(self, ingredient: Ingredient) -> Checkpoint:
+        key = (ingredient.model, ingredient.subfolder, ingredient.base)
+        if isinstance(ingredient.model, Recipe):
+            return Soup(ingredient.model, self.open, nested=True)
+        if key not in self._opened:
+            self._opened[key] = self._source(ingredient)
+        return self._opened[key]
+
+    def checkpoint(self, recipe: Recipe) -> Checkpoint:
+        """The soup of a recipe; one ingredient alone is itself."""
+        plain = recipe.method == "average" and not recipe.overrides and recipe.output.dtype is None
+        if plain and len(recipe.ingredients) == 1:
+            return self.open(recipe.ingredients[0])
+        return Soup(recipe, self.open)
+
+    def score(self, recipe: Recipe, dataset: str, metric: str) -> float:
+        """Held-out score of the soup that a recipe describes."""
+        logits = self.logits(self.checkpoint(recipe), [dataset])[dataset]
+        return self.evaluator.score(logits, dataset, metric)
+
+    def logits(self, checkpoint: Checkpoint, datasets: Iterable[str] | None = None) -> Mapping[str, np.ndarray]:
+        """Predictions on the named datasets (default: all), from the cache where they were made before."""
+        return self.evaluator.all_logits(
+            checkpoint.fingerprint(), lambda: self._load(checkpoint), _tokenizer(checkpoint), datasets=datasets
+        )
+
+    def _load(self, checkpoint: Checkpoint) -> tuple[Any, Any]:
+        from hf_soups.model import fill, load_model, load_tokenizer
+
+        config = checkpoint.assets.get("config.json", b"")
+        if self._model is None or self._model[0] != config:
+            self._model = (config, load_model(checkpoint))
+        else:
+            fill(self._model[1], checkpoint)
+        return self._model[1], load_tokenizer(checkpoint)
+
+
+def _tokenizer(checkpoint: Checkpoint) -> dict[str, str]:
+    """What, beside the weights, decides the logits and is known without a model."""
+    digest = hashlib.sha256()
+    for name in sorted(checkpoint.assets):
+        if name == "config.json" or any(part in name for part in TOKENIZER_FILES):
+            digest.update(name.encode() + b"\0" + checkpoint.assets[name])
+    return {"files": digest.hexdigest()}
