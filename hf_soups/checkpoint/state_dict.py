@@ -42,8 +42,8 @@ class StateDict(Checkpoint):
 
 
 def _array(value: Any, where: str) -> np.ndarray:
-    if isinstance(value, np.ndarray):
-        return value
+    if isinstance(value, (np.ndarray, np.generic)):
+        return np.asarray(value)
     if hasattr(value, "detach"):  # a torch tensor, recognised without importing torch
         tensor = value.detach().cpu().contiguous()
         if str(tensor.dtype) == "torch.bfloat16":  # NumPy has no such type, so pass its bits

@@ -1,0 +1,206 @@
+"""A soup is a checkpoint: computed by range, the same bits however it is read or written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from hf_soups import CheckpointError, Ingredient, Output, Override, Recipe, Soup, SoupError, merge_state_dicts
+from hf_soups import engine as engine_module
+from hf_soups.checkpoint import StateDict
+from hf_soups.engine import kept, kth_largest
+from hf_soups.method import names
+
+State = Mapping[str, np.ndarray]
+
+
+def states(n: int, dtype: Any = np.float32, seed: int = 0) -> dict[str, State]:
+    generator = np.random.default_rng(seed)
+    shapes = {"a.weight": (123, 45), "a.bias": (45,), "b.weight": (70_001,), "scalar": (), "empty": (0, 4)}
+    return {
+        f"org/m{i}": {name: generator.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
+        for i in range(n)
+    }
+
+
+def soup_of(given: Mapping[str, State], method: str = "average", **recipe: Any) -> Soup:
+    models = [m for m in given if m != "base"]
+    if "base" in given:
+        recipe["base"] = Ingredient("base")
+    recipe.setdefault("ingredients", tuple(Ingredient(m) for m in models))
+    return Soup(Recipe(method=method, **recipe), lambda i: StateDict(given[str(i.model)], name=str(i.model)))
+
+
+def for_method(method: str, dtype: Any = np.float32) -> dict[str, State]:
+    given = states({"interpolate": 1, "slerp": 2}.get(method, 3), dtype)
+    return {**given, "base": states(1, dtype, seed=9)["org/m0"]}
+
+
+@pytest.mark.parametrize("method", names())
+def test_any_range_has_the_bits_of_the_whole(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = for_method(method)
+    soup = soup_of(given, method)
+    whole = {name: soup[name].reshape(-1) for name in soup}
+    monkeypatch.setattr(engine_module, "CHUNK", 1000)
+    again = soup_of(given, method)
+    for name, spec in soup.specs.items():
+        for start, stop in [(0, spec.size), (0, min(1, spec.size)), (spec.size // 3, spec.size // 2)]:
+            assert np.array_equal(again.read(name, start, stop), whole[name][start:stop])
+
+
+@pytest.mark.parametrize("size", [1, 300, 100_000, 10**9])
+@pytest.mark.parametrize("method", names())
+def test_any_number_of_files_holds_the_same_tensors(tmp_path: Path, method: str, size: int) -> None:
+    soup = soup_of(for_method(method), method)
+    checksums = soup.write(tmp_path, size)
+    found: dict[str, np.ndarray] = {}
+    for file in checksums:
+        found |= load_file(tmp_path / file)
+    assert set(found) == set(soup)
+    for name, value in found.items():
+        assert value.shape == soup.specs[name].shape and np.array_equal(value, soup[name])
+
+
+def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    given = for_method("ties")
+    for out in ("one", "two"):
+        soup_of(given, "ties").save(tmp_path / out)
+    for file in ("model.safetensors", "soup.yaml", "soup.lock.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_the_output_dtype_is_rounded_to_once() -> None:
+    given = states(3)
+    half = soup_of(given, output=Output(dtype="bfloat16"))
+    full = soup_of(given)
+    assert half.specs["a.weight"].dtype == ml_dtypes.bfloat16
+    # through float64 accumulators and one rounding, unless the float32 soup sits on a boundary
+    assert np.mean(half["b.weight"] != full["b.weight"].astype(ml_dtypes.bfloat16)) < 1e-3
+
+
+def test_mixed_dtypes_take_the_bases_and_else_the_first_ones() -> None:
+    given = {"x": {"w": np.ones(3, np.float16)}, "y": {"w": np.ones(3, np.float32)}}
+    assert soup_of(given).specs["w"].dtype == np.float16
+    with_base = {**given, "base": {"w": np.ones(3, ml_dtypes.bfloat16)}}
+    assert soup_of(with_base).specs["w"].dtype == ml_dtypes.bfloat16
+
+
+def test_a_nested_soup_is_rounded_only_by_the_outer_one() -> None:
+    given = {name: {"w": np.array([value], ml_dtypes.bfloat16)} for name, value in [("x", 1), ("y", 1.0078125), ("z", 3)]}
+    inner = Ingredient(Recipe(ingredients=(Ingredient("x"), Ingredient("y"))))
+    nested = soup_of(given, ingredients=(inner, Ingredient("z")))
+    assert float(nested["w"][0]) == float(ml_dtypes.bfloat16((1.00390625 + 3) / 2))
+    flat = soup_of(
+        given, ingredients=(Ingredient("x", {"weight": 1}), Ingredient("y", {"weight": 1}), Ingredient("z", {"weight": 2}))
+    )
+    assert np.array_equal(nested["w"], flat["w"])
+
+
+def test_overrides_change_weights_by_name_and_copy_tensors() -> None:
+    given = {**states(2), "base": states(1, seed=5)["org/m0"]}
+    first, second, base = given["org/m0"], given["org/m1"], given["base"]
+    soup = soup_of(
+        given,
+        overrides=(
+            Override("a.*", ingredients={"org/m1": {"weight": 0}}),
+            Override("b.{weight,bias}", source="base"),
+            Override("*", source="org/m1"),
+        ),
+    )
+    assert np.array_equal(soup["a.weight"], first["a.weight"])
+    assert np.array_equal(soup["b.weight"], base["b.weight"])
+    assert np.array_equal(soup["scalar"], second["scalar"])
+
+
+def test_ties_trims_each_group_of_equal_parameters_by_itself() -> None:
+    base = {"a": np.zeros(4, np.float32), "b": np.zeros(4, np.float32)}
+    tuned = {"a": np.float32([1, 2, 3, 4]), "b": np.float32([10, 20, 30, 40])}
+    given = {"x": tuned, "base": base}
+    together = soup_of(given, "ties", parameters={"density": 0.5})
+    assert together["a"].tolist() == [0, 0, 0, 0] and together["b"].tolist() == [10, 20, 30, 40]
+    apart = soup_of(
+        given, "ties", parameters={"density": 0.25}, overrides=(Override("a", parameters={"density": 0.5}),)
+    )
+    assert apart["a"].tolist() == [0, 0, 3, 4] and apart["b"].tolist() == [0, 0, 0, 40]
+
+
+def test_integers_are_copied_when_equal_and_refused_when_not() -> None:
+    one = {"ids": np.arange(3), "w": np.ones(2, np.float32)}
+    assert soup_of({"x": one, "y": one})["ids"].tolist() == [0, 1, 2]
+    other = {**one, "ids": np.arange(1, 4)}
+    with pytest.raises(SoupError, match="ids: integers differ between x and y"):
+        soup_of({"x": one, "y": other})["ids"]
+
+
+def test_batchnorm_statistics_are_averaged_and_its_counter_takes_the_maximum() -> None:
+    def state(value: float, count: int) -> State:
+        return {
+            "bn.weight": np.full(2, value, np.float32),
+            "bn.running_var": np.full(2, value, np.float32),
+            "bn.num_batches_tracked": np.array(count),
+        }
+
+    given = {"x": state(1, 10), "y": state(3, 20), "base": state(0, 0)}
+    soup = soup_of(given, "task_arithmetic")
+    assert soup["bn.running_var"].tolist() == [2, 2]  # while the weights add up
+    assert soup["bn.weight"].tolist() == [4, 4]
+    assert int(soup["bn.num_batches_tracked"]) == 20
+
+
+def test_values_that_are_not_finite_name_the_ingredient_and_the_tensor() -> None:
+    good, bad = {"w": np.ones(5, np.float32)}, {"w": np.float32([1, 1, np.inf, 1, 1])}
+    with pytest.raises(CheckpointError, match="bad: w: element 2 is inf"):
+        soup_of({"good": good, "bad": bad})["w"]
+
+
+def test_overflow_of_the_output_dtype_is_an_error_and_not_infinity() -> None:
+    with pytest.raises(CheckpointError, match="w: too large for float16"):
+        soup_of({"x": {"w": np.float32([70_000])}}, output=Output(dtype="float16"))["w"]
+
+
+def test_the_fingerprint_follows_what_decides_the_weights() -> None:
+    given = {**states(2), "base": states(1, seed=3)["org/m0"]}
+    plain = soup_of(given).fingerprint()
+    assert soup_of(given).fingerprint() == plain
+    heavier = tuple(Ingredient(m, {"weight": w}) for m, w in [("org/m0", 1), ("org/m1", 2)])
+    changed = dict(given)
+    changed["org/m1"] = {**given["org/m1"], "scalar": np.float32(5)}
+    others = [
+        soup_of(given, ingredients=heavier),
+        soup_of(changed),
+        soup_of(given, output=Output(dtype="float16")),
+        soup_of(given, "task_arithmetic"),
+    ]
+    assert len({plain, *(o.fingerprint() for o in others)}) == 5
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("data", ["normal", "ties", "constant", "zeros", "few"])
+def test_the_kth_largest_magnitude_is_exact(data: str, dtype: Any) -> None:
+    generator = np.random.default_rng(1)
+    values = {
+        "normal": generator.standard_normal((2, 5000)),
+        "ties": generator.integers(-3, 4, (2, 5000)),
+        "constant": np.full((2, 5000), -0.25),
+        "zeros": np.zeros((2, 5000)),
+        "few": np.array([[1e-30, -5.0, 2.0], [0.0, 1.0, -1.0]]),
+    }[data].astype(dtype)
+    for keep in (1, 2, values.shape[1] // 3 + 1, values.shape[1]):
+        found = kth_largest(lambda: iter(np.array_split(values, 3, axis=1)), [keep, 1], np.dtype(dtype))
+        magnitudes = np.sort(np.abs(values), axis=1)[:, ::-1]
+        assert found.tolist() == [magnitudes[0, keep - 1], magnitudes[1, 0]]
+
+
+def test_a_share_keeps_at_least_one_element_and_is_not_fooled_by_floating_point() -> None:
+    assert [kept(s, n) for s, n in [(0, 5), (0.01, 5), (0.29, 100), (1, 5), (0.5, 0)]] == [0, 1, 29, 5, 0]
+
+
+def test_merging_state_dicts_needs_one_value_per_dict() -> None:
+    with pytest.raises(SoupError, match="weight: 1 values for 2"):
+        merge_state_dicts([{"w": np.ones(1)}] * 2, weight=[1])
