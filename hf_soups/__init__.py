@@ -3,6 +3,7 @@
 from hf_soups.checkpoint import Checkpoint
 from hf_soups.errors import AlignmentError, CheckpointError, EvaluationError, HubError, RecipeError, SoupError
 from hf_soups.memory import merge_state_dicts
+from hf_soups.pipeline import evaluate, merge, plan, push
 from hf_soups.recipe import Data, Evaluate, Ingredient, Output, Override, Recipe, Select
 from hf_soups.selection import greedy
 from hf_soups.soup import Soup
@@ -25,6 +26,10 @@ __all__ = [
     "Select",
     "Soup",
     "SoupError",
+    "evaluate",
     "greedy",
+    "merge",
     "merge_state_dicts",
+    "plan",
+    "push",
 ]

@@ -12,6 +12,7 @@ import yaml
 from hf_soups.checkpoint import Checkpoint, Files, LocalFiles, Lora, Origin, Stored, is_adapter
 from hf_soups.checkpoint.stored import read_json
 from hf_soups.errors import CheckpointError, HubError, RecipeError
+from hf_soups.hub import notes
 from hf_soups.hub.errors import explained
 from hf_soups.hub.pull import pull
 from hf_soups.hub.remote import RemoteFiles
@@ -175,6 +176,7 @@ class Opener:
             info = HfApi(library_name="hf_soups").model_info(
                 repo, revision=revision, files_metadata=True, token=self.token
             )
+        notes.remember(repo, revision, str(info.sha))
         siblings = info.siblings or []
         card = info.card_data.to_dict() if info.card_data else {}
         return Commit(
@@ -187,12 +189,17 @@ class Opener:
 
 
 def _from_cache(repo: str, revision: str | None, where: str) -> Commit:
-    from huggingface_hub import snapshot_download
+    """What is on this disk of the commit that the revision was when the Hub was last asked."""
+    from huggingface_hub import try_to_load_from_cache
 
-    with explained(where):
-        folder = Path(snapshot_download(repo, revision=revision, local_files_only=True))
-    files = {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
-    return Commit(repo, folder.name, files, {}, _front_matter(folder / "README.md"), folder)
+    known = notes.recall(repo, revision) or revision
+    for name in ("config.json", "adapter_config.json"):
+        found = try_to_load_from_cache(repo, name, revision=known)
+        if isinstance(found, str):
+            folder = Path(found).parent
+            files = {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
+            return Commit(repo, folder.name, files, {}, _front_matter(folder / "README.md"), folder)
+    raise HubError(f"{where}: offline mode is on (HF_HUB_OFFLINE), and the cache does not have it")
 
 
 def _origin(name: str, sha: str | None, subfolder: str | None, card: Mapping[str, Any]) -> Origin:
@@ -215,7 +222,7 @@ def _needed(commit: Commit, subfolder: str | None) -> list[str]:
 
     prefix = f"{subfolder.strip('/')}/" if subfolder else ""
     inside = [n for n in commit.sizes if n.startswith(prefix)]
-    patterns = [*ASSETS, "adapter_config.json"]
+    patterns = [*ASSETS, "adapter_config.json", "README.md"]
     return [
         n
         for n in inside

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hf_soups.errors import HubError
+from hf_soups.hub import notes
 from hf_soups.hub.errors import explained
 
 ATTEMPTS = 3
@@ -55,9 +55,7 @@ def _passing(error: HubError) -> bool:
 def _prove(path: Path, expected: str, where: str) -> None:
     """Compare a file's SHA-256 with the Hub's, unless this very file was proven before."""
     blob = path.resolve()
-    status = blob.stat()
-    marker = _proofs() / f"{expected}-{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
-    if marker.exists():
+    if notes.is_proven(expected, blob):
         return
     digest = hashlib.sha256()
     with open(blob, "rb") as file:
@@ -68,10 +66,4 @@ def _prove(path: Path, expected: str, where: str) -> None:
             f"{where}: corrupt download: sha256 is {digest.hexdigest()}, the Hub says {expected}; delete {blob} "
             "and try again"
         )
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.touch()
-
-
-def _proofs() -> Path:
-    home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
-    return Path(home) / "hf_soups" / "proven"
+    notes.prove(expected, blob)

@@ -1,0 +1,18 @@
+"""The main job, put together: resolve, plan, pull, select, merge, check, evaluate, card, push."""
+
+from hf_soups.pipeline.ask import make_recipe
+from hf_soups.pipeline.listener import Listener
+from hf_soups.pipeline.run import Options, Outcome, evaluate, merge, plan, push, push_soup, run
+
+__all__ = [
+    "Listener",
+    "Options",
+    "Outcome",
+    "evaluate",
+    "make_recipe",
+    "merge",
+    "plan",
+    "push",
+    "push_soup",
+    "run",
+]

@@ -1,0 +1,66 @@
+"""From what somebody typed to a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hf_soups.recipe import Evaluate, Ingredient, Output, Recipe, Select, check, load, parse_size
+from hf_soups.recipe.parse import local as local_path
+
+Source = str | Path | Recipe | Sequence[str]
+
+
+def make_recipe(
+    source: Source,
+    *,
+    method: str | None = None,
+    parameters: Mapping[str, float] | None = None,
+    base: str | None = None,
+    dataset: str | None = None,
+    token: str | None = None,
+    seed: int | None = None,
+    dtype: str | None = None,
+    max_shard_size: str | int | None = None,
+    hub: str | None = None,
+    private: bool | None = None,
+    license: str | None = None,
+) -> Recipe:
+    """A recipe from a file, from model references, or from a recipe, with some of it said anew.
+
+    dataset: adds greedy selection on its labelled validation split and a report on its test split.
+    token: to look at that dataset's splits.
+    Everything else replaces what the recipe says under that name.
+    """
+    recipe = _read(source, method)
+    changes: dict[str, Any] = {"method": method, "seed": seed}
+    if base is not None:
+        changes["base"] = Ingredient(model=local_path(base, None))
+    if parameters:
+        changes["parameters"] = {**recipe.parameters, **parameters}
+    if dataset is not None:
+        from hf_soups.evaluation.inference import infer_splits
+
+        changes["evaluate"] = Evaluate(datasets=infer_splits(local_path(dataset, None), token=token))
+        changes["select"] = Select(on="validation", metric="accuracy")
+    old = recipe.output
+    changes["output"] = Output(
+        dtype=old.dtype if dtype is None else dtype,
+        max_shard_size=old.max_shard_size if max_shard_size is None else parse_size(max_shard_size),
+        hub=old.hub if hub is None else hub,
+        private=old.private if private is None else private,
+        license=old.license if license is None else license,
+    )
+    return check(replace(recipe, **{k: v for k, v in changes.items() if v is not None}))
+
+
+def _read(source: Source, method: str | None) -> Recipe:
+    if isinstance(source, Recipe):
+        return source
+    if isinstance(source, Path) or (isinstance(source, str) and source.endswith((".yaml", ".yml"))):
+        return load(source)
+    models = [source] if isinstance(source, str) else list(source)
+    ingredients = tuple(Ingredient(model=local_path(m, None)) for m in models)
+    return Recipe(ingredients=ingredients, method=method or "average")

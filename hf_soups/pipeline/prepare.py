@@ -1,0 +1,53 @@
+"""Before anything large is read: pinned references, the base, the plan, the licence, the room on disk."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from hf_soups.card import decide_license, sources
+from hf_soups.errors import CheckpointError, RecipeError
+from hf_soups.hub.opening import Opener
+from hf_soups.method import get
+from hf_soups.planning import Plan, describe
+from hf_soups.recipe import Ingredient, Recipe
+from hf_soups.soup import Soup
+
+
+def prepare(recipe: Recipe, opener: Opener) -> tuple[Recipe, Plan, Soup]:
+    """The pinned recipe, the plan, and the soup of all ingredients as its headers tell it.
+
+    Raises AlignmentError with every reason why they do not fit together, and SoupError if their licences
+    differ and the recipe names none.
+    """
+    pinned = opener.pin(recipe)
+    if pinned.base is None and get(pinned.method).needs_base:
+        pinned = replace(pinned, base=_infer_base(pinned, opener))
+    soup = Soup(replace(pinned, select=None), opener.headers)
+    parts = [*pinned.ingredients, *([pinned.base] if pinned.base else [])]
+    downloads = [0 if isinstance(p.model, Recipe) else opener.to_download(p) for p in parts]
+    decide_license(sources(soup), recipe.output.license)
+    return pinned, describe(soup, downloads), soup
+
+
+def check_room(out: Path, plan: Plan) -> None:
+    """CheckpointError unless the output fits on its disk."""
+    folder = next(p for p in [out.absolute(), *out.absolute().parents] if p.exists())
+    free = shutil.disk_usage(folder).free
+    if plan.disk > free:
+        raise CheckpointError(f"{out}: needs {plan.disk:,} bytes, and the disk has {free:,} left")
+
+
+def _infer_base(recipe: Recipe, opener: Opener) -> Ingredient:
+    """The base that the cards or configs of all ingredients name, if they agree on exactly one."""
+    said = {i.label: opener.headers(i).origin.bases for i in recipe.ingredients if isinstance(i.model, str)}
+    found = set(said.values())
+    if len(found) != 1 or len(next(iter(found))) != 1:
+        listed = "; ".join(f"{name}: {', '.join(bases) or 'none'}" for name, bases in said.items())
+        raise RecipeError(
+            f"{recipe.method} needs a base, and the ingredients' cards do not agree on one ({listed}); name it "
+            "with base: (--base)"
+        )
+    (base,) = next(iter(found))
+    return opener.pin(Recipe(ingredients=(Ingredient(model=base),))).ingredients[0]

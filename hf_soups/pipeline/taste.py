@@ -1,0 +1,103 @@
+"""Choosing and measuring: what the recipe's data says of every model and soup."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hf_soups.align import label_names
+from hf_soups.errors import RecipeError
+from hf_soups.hub.opening import Opener
+from hf_soups.pipeline.listener import Listener
+from hf_soups.recipe import Recipe, Select
+from hf_soups.selection import Selection, greedy
+from hf_soups.soup import Soup
+
+if TYPE_CHECKING:
+    from hf_soups.evaluation.results import Kind, Results
+    from hf_soups.selection.candidates import Candidates
+
+
+def candidates_for(recipe: Recipe, soup: Soup, opener: Opener, token: str | None) -> tuple[Recipe, Candidates]:
+    """The recipe with its datasets pinned, and what scores soups of it.
+
+    soup: of all ingredients, from headers: its config says which task and labels these models have.
+    """
+    from hf_soups.evaluation.evaluator import Evaluator
+    from hf_soups.selection.candidates import Candidates
+
+    if recipe.evaluate is None:
+        raise RecipeError("evaluate: no data; add evaluate: to the recipe, or name a dataset (--dataset)")
+    config = json.loads(soup.assets.get("config.json", b"{}"))
+    architecture = (config.get("architectures") or ["an unknown architecture"])[0]
+    if not architecture.endswith("ForSequenceClassification"):
+        raise RecipeError(f"evaluate: {recipe.evaluate.task} needs a sequence classifier; this is {architecture}")
+    labels = soup.alignment.labels or label_names(config) or ()
+    evaluator = Evaluator(recipe.evaluate, labels, token=token, seed=recipe.seed)
+    datasets = {
+        name: replace(data, revision=evaluator.reports[name].source.revision or data.revision)
+        for name, data in recipe.evaluate.datasets.items()
+    }
+    pinned = replace(recipe, evaluate=replace(recipe.evaluate, datasets=datasets))
+    return pinned, Candidates(evaluator, opener.pull)
+
+
+def select(recipe: Recipe, candidates: Candidates, listener: Listener) -> Selection | None:
+    """The greedy soup, where the recipe asks for one."""
+    if recipe.select is None or recipe.select.strategy == "uniform":
+        return None
+    on, metric, sign = _target(recipe, candidates)
+
+    def score(candidate: Recipe) -> float:
+        listener.tell(f"scoring {' + '.join(i.label for i in candidate.ingredients)}")
+        return candidates.score(candidate, on, metric)
+
+    return greedy(recipe, score, replace(recipe.select, on=on, metric=metric), sign)
+
+
+def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -> Results:
+    """Every row of the table: base, ingredients, the soup of all, the chosen one, ensemble.
+
+    The base is left out where it has no head. Differences are to the ingredient that is best on the
+    selection data; there are none without such data.
+    """
+    evaluator = candidates.evaluator
+    logits = [candidates.logits(candidates.open(i)) for i in recipe.ingredients]
+    best = None
+    if evaluator.names("select"):
+        on, metric, sign = _target(recipe, candidates)
+        scores = [sign * evaluator.score(one[on], on, metric) for one in logits]
+        best = logits[scores.index(max(scores))]
+    rows = []
+    if recipe.base is not None:
+        base = candidates.open(recipe.base)
+        if set(base.specs) == set(candidates.open(recipe.ingredients[0]).specs):
+            rows.append(evaluator.row(recipe.base.label, "base", candidates.logits(base), best))
+    for ingredient, one in zip(recipe.ingredients, logits, strict=True):
+        rows.append(evaluator.row(ingredient.label, "ingredient", one, best))
+    if len(logits) > 1 or recipe.method != "average":
+        everything = candidates.logits(candidates.checkpoint(replace(recipe, select=None)))
+        rows.append(evaluator.row(*_name_of_all(recipe, selection), everything, best))
+    if selection is not None:
+        chosen = candidates.logits(candidates.checkpoint(selection.recipe))
+        rows.append(evaluator.row("greedy soup", "greedy", chosen, best))
+    if len(logits) > 1:
+        together = {name: evaluator.ensemble([one[name] for one in logits]) for name in logits[0]}
+        rows.append(evaluator.row("ensemble", "ensemble", together, best))
+    return evaluator.results(rows)
+
+
+def _name_of_all(recipe: Recipe, selection: Selection | None) -> tuple[str, Kind]:
+    weighted = any(i.parameters for i in recipe.ingredients) or recipe.parameters
+    if recipe.method == "average" and not weighted:
+        return "uniform soup", "soup" if selection is None else "uniform"
+    return f"{recipe.method} of all", "soup" if selection is None else "uniform"
+
+
+def _target(recipe: Recipe, candidates: Candidates) -> tuple[str, str, int]:
+    """The dataset and metric that decide, said or the only ones, and 1 if more is better, else -1."""
+    chosen = recipe.select or Select()
+    on = chosen.on or candidates.evaluator.names("select")[0]
+    metric = chosen.metric or next(iter(candidates.evaluator.metrics))
+    return on, metric, 1 if candidates.evaluator.metrics[metric].greater_is_better else -1
