@@ -1,7 +1,15 @@
 """Model soups for the Hugging Face Hub: pull, align, average, choose, evaluate, push back."""
 
 from hf_soups.checkpoint import Checkpoint
-from hf_soups.errors import AlignmentError, CheckpointError, EvaluationError, HubError, RecipeError, SoupError
+from hf_soups.errors import (
+    AlignmentError,
+    CheckpointError,
+    EvaluationError,
+    HubError,
+    RecipeError,
+    SelectionError,
+    SoupError,
+)
 from hf_soups.memory import merge_state_dicts
 from hf_soups.pipeline import evaluate, merge, plan, push
 from hf_soups.recipe import Data, Evaluate, Ingredient, Output, Override, Recipe, Select
@@ -24,6 +32,7 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "Select",
+    "SelectionError",
     "Soup",
     "SoupError",
     "evaluate",

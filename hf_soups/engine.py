@@ -102,12 +102,12 @@ def kth_largest(passes: Callable[[], Iterator[np.ndarray]], keep: Sequence[int],
                 same = row if upper == 8 * dtype.itemsize else row[row >> upper == found[i] >> upper]
                 digits = ((same >> bits.type(shift)) & bits.type((1 << DIGIT) - 1)).astype(np.intp)
                 counts[i] += np.bincount(digits, minlength=1 << DIGIT)
-        for i in np.flatnonzero(rank):
-            from_top = np.cumsum(counts[i][::-1])
-            place = int(np.searchsorted(from_top, rank[i]))
+        for wanted in np.flatnonzero(rank):
+            from_top = np.cumsum(counts[wanted][::-1])
+            place = int(np.searchsorted(from_top, rank[wanted]))
             digit = (1 << DIGIT) - 1 - place
-            rank[i] -= from_top[place] - counts[i][digit]
-            found[i] |= bits.type(digit) << bits.type(shift)
+            rank[wanted] -= from_top[place] - counts[wanted, digit]
+            found[wanted] |= bits.type(digit) << bits.type(shift)
     result = found.view(dtype).copy()
     result[np.array(keep) == 0] = np.inf
     return result

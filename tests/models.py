@@ -11,6 +11,11 @@ from safetensors.numpy import save_file
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] good bad film plot fine dull a the is was not very".split()
 
 
+def f32(values: object) -> np.ndarray:
+    """A float32 array."""
+    return np.array(values, dtype=np.float32)
+
+
 def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> Path:
     """A file written by the safetensors library, as other programs write it."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -18,10 +23,12 @@ def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> Path:
     return path
 
 
-def classifier(folder: Path, seed: int = 0, labels: tuple[str, ...] = ("negative", "positive"), **config: object) -> Path:
+def classifier(
+    folder: Path, seed: int = 0, labels: tuple[str, ...] = ("negative", "positive"), **config: object
+) -> Path:
     """A tiny random BERT classifier with its tokenizer, saved by transformers."""
     import torch
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+    from transformers import BertConfig, BertForSequenceClassification
 
     torch.manual_seed(seed)
     settings = {

@@ -16,6 +16,7 @@ from hf_soups import engine as engine_module
 from hf_soups.checkpoint import StateDict
 from hf_soups.engine import kept, kth_largest
 from hf_soups.method import names
+from tests.models import f32
 
 State = Mapping[str, np.ndarray]
 
@@ -85,19 +86,22 @@ def test_the_output_dtype_is_rounded_to_once() -> None:
 
 
 def test_mixed_dtypes_take_the_bases_and_else_the_first_ones() -> None:
-    given = {"x": {"w": np.ones(3, np.float16)}, "y": {"w": np.ones(3, np.float32)}}
+    given: dict[str, State] = {"x": {"w": np.ones(3, np.float16)}, "y": {"w": np.ones(3, np.float32)}}
     assert soup_of(given).specs["w"].dtype == np.float16
     with_base = {**given, "base": {"w": np.ones(3, ml_dtypes.bfloat16)}}
     assert soup_of(with_base).specs["w"].dtype == ml_dtypes.bfloat16
 
 
 def test_a_nested_soup_is_rounded_only_by_the_outer_one() -> None:
-    given = {name: {"w": np.array([value], ml_dtypes.bfloat16)} for name, value in [("x", 1), ("y", 1.0078125), ("z", 3)]}
+    given = {
+        name: {"w": np.array([value], ml_dtypes.bfloat16)} for name, value in [("x", 1), ("y", 1.0078125), ("z", 3)]
+    }
     inner = Ingredient(Recipe(ingredients=(Ingredient("x"), Ingredient("y"))))
     nested = soup_of(given, ingredients=(inner, Ingredient("z")))
     assert float(nested["w"][0]) == float(ml_dtypes.bfloat16((1.00390625 + 3) / 2))
     flat = soup_of(
-        given, ingredients=(Ingredient("x", {"weight": 1}), Ingredient("y", {"weight": 1}), Ingredient("z", {"weight": 2}))
+        given,
+        ingredients=(Ingredient("x", {"weight": 1}), Ingredient("y", {"weight": 1}), Ingredient("z", {"weight": 2})),
     )
     assert np.array_equal(nested["w"], flat["w"])
 
@@ -120,7 +124,7 @@ def test_overrides_change_weights_by_name_and_copy_tensors() -> None:
 
 def test_ties_trims_each_group_of_equal_parameters_by_itself() -> None:
     base = {"a": np.zeros(4, np.float32), "b": np.zeros(4, np.float32)}
-    tuned = {"a": np.float32([1, 2, 3, 4]), "b": np.float32([10, 20, 30, 40])}
+    tuned = {"a": f32([1, 2, 3, 4]), "b": f32([10, 20, 30, 40])}
     given = {"x": tuned, "base": base}
     together = soup_of(given, "ties", parameters={"density": 0.5})
     assert together["a"].tolist() == [0, 0, 0, 0] and together["b"].tolist() == [10, 20, 30, 40]
@@ -131,7 +135,7 @@ def test_ties_trims_each_group_of_equal_parameters_by_itself() -> None:
 
 
 def test_integers_are_copied_when_equal_and_refused_when_not() -> None:
-    one = {"ids": np.arange(3), "w": np.ones(2, np.float32)}
+    one: State = {"ids": np.arange(3), "w": np.ones(2, np.float32)}
     assert soup_of({"x": one, "y": one})["ids"].tolist() == [0, 1, 2]
     other = {**one, "ids": np.arange(1, 4)}
     with pytest.raises(SoupError, match="ids: integers differ between x and y"):
@@ -154,14 +158,14 @@ def test_batchnorm_statistics_are_averaged_and_its_counter_takes_the_maximum() -
 
 
 def test_values_that_are_not_finite_name_the_ingredient_and_the_tensor() -> None:
-    good, bad = {"w": np.ones(5, np.float32)}, {"w": np.float32([1, 1, np.inf, 1, 1])}
+    good, bad = {"w": np.ones(5, np.float32)}, {"w": f32([1, 1, np.inf, 1, 1])}
     with pytest.raises(CheckpointError, match="bad: w: element 2 is inf"):
         soup_of({"good": good, "bad": bad})["w"]
 
 
 def test_overflow_of_the_output_dtype_is_an_error_and_not_infinity() -> None:
     with pytest.raises(CheckpointError, match="w: too large for float16"):
-        soup_of({"x": {"w": np.float32([70_000])}}, output=Output(dtype="float16"))["w"]
+        soup_of({"x": {"w": f32([70_000])}}, output=Output(dtype="float16"))["w"]
 
 
 def test_the_fingerprint_follows_what_decides_the_weights() -> None:
@@ -170,7 +174,7 @@ def test_the_fingerprint_follows_what_decides_the_weights() -> None:
     assert soup_of(given).fingerprint() == plain
     heavier = tuple(Ingredient(m, {"weight": w}) for m, w in [("org/m0", 1), ("org/m1", 2)])
     changed = dict(given)
-    changed["org/m1"] = {**given["org/m1"], "scalar": np.float32(5)}
+    changed["org/m1"] = {**given["org/m1"], "scalar": f32(5)}
     others = [
         soup_of(given, ingredients=heavier),
         soup_of(changed),

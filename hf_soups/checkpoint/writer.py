@@ -75,6 +75,6 @@ class ShardFile:
         self.checksum = 0
 
     def append(self, content: bytes | np.ndarray) -> None:
-        data = content if isinstance(content, bytes) else memoryview(np.ascontiguousarray(content).view(np.uint8))
+        data = content if isinstance(content, bytes) else np.ascontiguousarray(content).view(np.uint8).data
         self._handle.write(data)
         self.checksum = zlib.crc32(data, self.checksum)

@@ -235,7 +235,13 @@ def finetune(sweep: str, out: str, format_: str, as_json: bool, quiet: bool) -> 
     from hf_soups.training import load_sweep
 
     printer = _printer(format_, as_json, quiet)
-    folders = run_sweep(load_sweep(sweep), Path(out), progress=printer.say)
+    def progress(name: str, step: int, steps: int) -> None:
+        if steps == 0:
+            printer.say(f"{name} is there already")
+        elif step == steps or step % max(1, steps // 4) == 0:
+            printer.say(f"{name}: step {step} of {steps}")
+
+    folders = run_sweep(load_sweep(sweep), Path(out), progress=progress)
     if printer.format == "json":
         printer.json([str(f) for f in folders])
     else:

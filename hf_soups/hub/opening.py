@@ -74,7 +74,7 @@ class Opener:
         return total
 
     def _pin_one(self, ingredient: Ingredient, base: Ingredient | None) -> Ingredient:
-        reference = self._settle(str(ingredient.model))
+        reference = self.settle(str(ingredient.model))
         if _is_hub(reference):
             commit = self._commit(reference)
             reference = f"{commit.repo}@{commit.sha}"
@@ -105,7 +105,7 @@ class Opener:
                     "base: (--base)"
                 )
             chosen = str(base.model)
-        chosen = self._settle(chosen)
+        chosen = self.settle(chosen)
         if not _is_hub(chosen):
             return chosen
         commit = self._commit(chosen)
@@ -121,7 +121,7 @@ class Opener:
         return Lora(Stored(*get_files(Ingredient(model=ingredient.base))), adapter)
 
     def _remote_files(self, ingredient: Ingredient) -> tuple[Files, Origin]:
-        reference = self._settle(str(ingredient.model))
+        reference = self.settle(str(ingredient.model))
         if not _is_hub(reference):
             return self._folder(Path(reference), ingredient.subfolder)
         commit = self._commit(reference)
@@ -146,17 +146,17 @@ class Opener:
         origin = _origin(path.name, None, subfolder, card)
         return files, replace(origin, path=folder)
 
-    def _settle(self, reference: str) -> str:
-        """`local:name` as the folder that it means here; anything else unchanged."""
+    def settle(self, reference: str) -> str:
+        """`local:name` as the folder or file that it means here; anything else unchanged."""
         if not reference.startswith("local:"):
             return reference.removeprefix("hf://")
         name = reference.removeprefix("local:")
         if self.local is None:
-            raise RecipeError(f"{reference}: a folder of another machine; say where it is with --local DIR")
-        folder = self.local / name
-        if "/" in name or not folder.is_dir():
-            raise RecipeError(f"{reference}: no folder {name} in {self.local}")
-        return str(folder.resolve())
+            raise RecipeError(f"{reference}: on the disk of whoever made this; say where it is here with --local DIR")
+        path = self.local / name
+        if "/" in name or not path.exists():
+            raise RecipeError(f"{reference}: there is no {name} in {self.local}")
+        return str(path.resolve())
 
     def _commit(self, reference: str) -> Commit:
         if reference not in self._commits:

@@ -49,7 +49,7 @@ def push(
     with explained(repo):
         created = api.create_repo(repo, private=private, exist_ok=True)
         repo = created.repo_id
-        head = api.repo_info(repo)
+        head = api.model_info(repo)
         additions = [CommitOperationAdd(path_in_repo=n, path_or_fileobj=folder / n) for n in names]
         for addition in additions:
             if addition.path_in_repo.endswith(".safetensors"):

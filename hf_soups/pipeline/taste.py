@@ -34,10 +34,11 @@ def candidates_for(recipe: Recipe, soup: Soup, opener: Opener, token: str | None
     if not architecture.endswith("ForSequenceClassification"):
         raise RecipeError(f"evaluate: {recipe.evaluate.task} needs a sequence classifier; this is {architecture}")
     labels = soup.alignment.labels or label_names(config) or ()
-    evaluator = Evaluator(recipe.evaluate, labels, token=token, seed=recipe.seed)
+    settled = {name: replace(data, path=opener.settle(data.path)) for name, data in recipe.evaluate.datasets.items()}
+    evaluator = Evaluator(replace(recipe.evaluate, datasets=settled), labels, token=token, seed=recipe.seed)
     datasets = {
         name: replace(data, revision=evaluator.reports[name].source.revision or data.revision)
-        for name, data in recipe.evaluate.datasets.items()
+        for name, data in settled.items()
     }
     pinned = replace(recipe, evaluate=replace(recipe.evaluate, datasets=datasets))
     return pinned, Candidates(evaluator, opener.pull)

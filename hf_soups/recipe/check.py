@@ -91,9 +91,9 @@ def _check_overrides(recipe: Recipe, method: Method) -> None:
         for label, values in override.ingredients.items():
             one_of(label, labels, f"{where}: ingredients")
             _check_values(method, values, f"{where}: {label}", each_only=True)
-        for label in [override.source, *override.ingredients]:
-            if label in repeated:
-                raise RecipeError(f"{where}: {label} is listed more than once; give each a name:")
+        for named in [override.source, *override.ingredients]:
+            if named in repeated:
+                raise RecipeError(f"{where}: {named} is listed more than once; give each a name:")
 
 
 def _check_coefficients(recipe: Recipe, method: Method) -> None:

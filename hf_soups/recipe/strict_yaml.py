@@ -43,11 +43,12 @@ class _StrictLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()
+        mark: Any = event.start_mark if event else None
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(None, None, "aliases are not allowed", event.start_mark)
+            raise yaml.MarkedYAMLError(None, None, "aliases are not allowed", mark)
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise yaml.MarkedYAMLError(None, None, "nested too deeply", event.start_mark)
+            raise yaml.MarkedYAMLError(None, None, "nested too deeply", mark)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -55,11 +56,12 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = set()
         for key_node, _ in node.value:
+            mark: Any = key_node.start_mark
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
-                raise yaml.MarkedYAMLError(None, None, f"key {key!r} is not a text", key_node.start_mark)
+                raise yaml.MarkedYAMLError(None, None, f"key {key!r} is not a text", mark)
             if key in keys:
-                raise yaml.MarkedYAMLError(None, None, f"key {key!r} twice", key_node.start_mark)
+                raise yaml.MarkedYAMLError(None, None, f"key {key!r} twice", mark)
             keys.add(key)
         return super().construct_mapping(node, deep=deep)
 

@@ -89,7 +89,7 @@ def test_an_adapter_for_another_base_is_refused(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:Adapter 'default'")  # PEFT's own check mistakes biases for factors
 def test_what_cannot_be_added_up_is_refused_by_name(tmp_path: Path) -> None:
     base = classifier(tmp_path / "base")
-    cases = {"use_dora": {"use_dora": True}, "lora_bias": {"lora_bias": True}}
+    cases: dict[str, dict[str, Any]] = {"use_dora": {"use_dora": True}, "lora_bias": {"lora_bias": True}}
     for field, config in cases.items():
         train_adapter(base, tmp_path / field, r=4, target_modules=["query"], **config)
         with pytest.raises(CheckpointError, match=field):

@@ -17,7 +17,7 @@ from hf_soups import CheckpointError
 from hf_soups.checkpoint import LocalFiles, Origin, Stored
 from tests.models import write_safetensors
 
-TENSORS = {
+TENSORS: dict[str, np.ndarray] = {
     "layer.weight": np.arange(12, dtype=np.float32).reshape(3, 4),
     "layer.bias": np.array([1, -2, 3], dtype=np.float16),
     "half": np.arange(5).astype(ml_dtypes.bfloat16),
@@ -118,7 +118,7 @@ def test_a_huge_header_length_is_refused_before_anything_is_allocated(tmp_path: 
         stored(tmp_path)
 
 
-ORIGINAL = {"a": np.arange(6, dtype=np.float32), "b": np.ones((2, 2), np.float16)}
+ORIGINAL: dict[str, np.ndarray] = {"a": np.arange(6, dtype=np.float32), "b": np.ones((2, 2), np.float16)}
 
 
 @given(position=st.integers(0, 400), value=st.integers(0, 255))

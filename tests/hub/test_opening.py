@@ -137,16 +137,14 @@ def test_what_cannot_be_had_is_explained(
     hub.publish(f"{namespace}/empty", files)
     for name, settings in (("private", {"private": True}), ("gated", {"gated": "manual"})):
         hub.publish(f"{namespace}/{name}", folder(tmp_path / name))
-        hub.api().update_repo_settings(f"{namespace}/{name}", **settings)  # type: ignore[arg-type]
+        hub.api().update_repo_settings(f"{namespace}/{name}", **settings)
     opener = Opener(token=hub.other_token)
     with pytest.raises((HubError, CheckpointError)) as caught:
         opener.headers(pinned(opener, reference.format(ns=namespace)))
     assert says.format(ns=namespace) in str(caught.value)
 
 
-def test_a_bad_token_is_explained_even_when_the_files_are_cached(
-    hub: LocalHub, repo_id: str, tmp_path: Path
-) -> None:
+def test_a_bad_token_is_explained_even_when_the_files_are_cached(hub: LocalHub, repo_id: str, tmp_path: Path) -> None:
     hub.publish(repo_id, folder(tmp_path / "m"))
     opener = Opener()
     opener.pull(pinned(opener, repo_id))
@@ -160,7 +158,7 @@ def test_a_local_reference_needs_to_be_told_where(tmp_path: Path) -> None:
         pinned(Opener(), "local:run")
     opener = Opener(local=tmp_path)
     assert opener.pull(pinned(opener, "local:run"))["a.weight"][0, 0] == 7.0
-    with pytest.raises(RecipeError, match="no folder other"):
+    with pytest.raises(RecipeError, match="there is no other"):
         pinned(opener, "local:other")
 
 

@@ -11,6 +11,7 @@ import pytest
 from hf_soups import SoupError, merge_state_dicts
 from hf_soups.method import get, names
 from hf_soups.methods.slerp import slerp
+from tests.models import f32
 
 SHAPES = [(), (0,), (1,), (2,), (3,), (7, 5), (2, 3, 4), (1, 1), (300, 1001)]
 DTYPES = [np.float32, np.float16, ml_dtypes.bfloat16]
@@ -68,18 +69,18 @@ def test_interpolation_ends_are_the_base_and_the_fine_tune_bit_for_bit(dtype: An
 
 
 def test_average_example() -> None:
-    a, b = np.float32([1, 2, -1, 4]), np.float32([3, 0, 1, -2])
+    a, b = f32([1, 2, -1, 4]), f32([3, 0, 1, -2])
     assert merged("average", [a, b]).tolist() == [2, 1, 0, 1]
     assert merged("average", [a, b], weight=[3, 1]).tolist() == [1.5, 1.5, -0.5, 2.5]
 
 
 def test_interpolate_example() -> None:
-    result = merged("interpolate", [np.float32([1, 2, -1, 4])], np.float32([1, 1, 0, 0]), alpha=0.25)
+    result = merged("interpolate", [f32([1, 2, -1, 4])], f32([1, 1, 0, 0]), alpha=0.25)
     assert result.tolist() == [1, 1.25, -0.25, 1]
 
 
 def test_slerp_example_keeps_length_between_those_of_the_ends() -> None:
-    a, b = np.float32([3, 0]), np.float32([0, 4])
+    a, b = f32([3, 0]), f32([0, 4])
     np.testing.assert_allclose(merged("slerp", [a, b]), [2.474874, 2.474874], atol=1e-6)
     quarter = merged("slerp", [a, b], t=0.25)
     np.testing.assert_allclose(quarter, [3.002608, 1.243721], atol=1e-6)
@@ -87,8 +88,8 @@ def test_slerp_example_keeps_length_between_those_of_the_ends() -> None:
 
 
 def test_slerp_refuses_opposite_directions_and_names_the_tensor() -> None:
-    with pytest.raises(SoupError, match="w: slerp: .*opposite"):
-        merged("slerp", [np.float32([1, 2]), np.float32([-1, -2])])
+    with pytest.raises(SoupError, match=r"w: slerp: .*opposite"):
+        merged("slerp", [f32([1, 2]), f32([-1, -2])])
 
 
 def test_slerp_of_a_zero_tensor_is_linear() -> None:
@@ -98,19 +99,19 @@ def test_slerp_of_a_zero_tensor_is_linear() -> None:
 
 def test_task_arithmetic_example() -> None:
     base = np.ones(4, np.float32)
-    ingredients = [base + np.float32([0.4, -0.2, 0.1, 0]), base + np.float32([-0.1, -0.3, 0.2, 0.05])]
+    ingredients = [base + f32([0.4, -0.2, 0.1, 0]), base + f32([-0.1, -0.3, 0.2, 0.05])]
     np.testing.assert_allclose(
         merged("task_arithmetic", ingredients, base, scale=0.3), [1.09, 0.85, 1.09, 1.015], rtol=1e-6
     )
 
 
 def test_task_arithmetic_with_a_negative_weight_forgets() -> None:
-    base, tuned = np.float32([1, 1]), np.float32([2, 0])
+    base, tuned = f32([1, 1]), f32([2, 0])
     assert merged("task_arithmetic", [tuned], base, weight=-1.0).tolist() == [0, 2]
 
 
 def test_ties_example_votes_without_weights_and_averages_with_them() -> None:
-    deltas = [np.float32([0.6, -0.2, 0.1, 0.3]), np.float32([-0.5, -0.4, 0.2, 0.1])]
+    deltas = [f32([0.6, -0.2, 0.1, 0.3]), f32([-0.5, -0.4, 0.2, 0.1])]
     zero = np.zeros(4, np.float32)
     for weight in ([1, 1], [1, 3]):
         result = merged("ties", deltas, zero, density=0.5, weight=weight)
@@ -151,7 +152,7 @@ def test_ties_equals_the_paper_by_loops(density: float, seed: int) -> None:
 
 
 def test_ties_at_density_zero_is_the_base() -> None:
-    base, tuned = np.float32([1, 2, 3]), np.float32([4, 5, 6])
+    base, tuned = f32([1, 2, 3]), f32([4, 5, 6])
     assert merged("ties", [tuned, tuned], base, density=0.0).tolist() == [1, 2, 3]
 
 
@@ -164,7 +165,7 @@ def test_average_ignores_the_order_of_ingredients_up_to_rounding_and_the_scale_o
 
 
 def test_the_same_model_twice_counts_twice() -> None:
-    a, b = np.float32([3.0]), np.float32([0.0])
+    a, b = f32([3.0]), f32([0.0])
     assert merged("average", [a, a, b]).tolist() == [2.0]
 
 
@@ -179,7 +180,11 @@ def test_linear_methods_equal_their_function_on_the_vectors_themselves() -> None
     """The engine uses what the function does to unit vectors; the function stays the definition."""
     vectors = np.random.default_rng(0).standard_normal((3, 64))
     weight = np.array([[0.2], [1.0], [-0.4]])
-    for name, arguments in [("average", {"weight": weight}), ("task_arithmetic", {"weight": weight, "scale": 0.3})]:
+    cases: dict[str, dict[str, Any]] = {
+        "average": {"weight": weight},
+        "task_arithmetic": {"weight": weight, "scale": 0.3},
+    }
+    for name, arguments in cases.items():
         method = get(name)
         np.testing.assert_allclose(
             method.coefficients(3, arguments) @ vectors, method.function(vectors, **arguments), rtol=1e-12
