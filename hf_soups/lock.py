@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -51,11 +52,11 @@ def write_records(
 ) -> None:
     """soup.yaml, then soup.lock.json, the last file of a finished folder."""
     write_text(folder / "soup.yaml", to_yaml(portable(soup.recipe, soup)))
-    outputs = {
-        p.relative_to(folder).as_posix(): {"bytes": p.stat().st_size} for p in sorted(folder.rglob("*")) if p.is_file()
-    }
-    for name, checksum in checksums.items():
-        outputs[name]["checksum"] = checksum  # type: ignore[assignment]
+    outputs = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder).as_posix()
+        checksum = checksums.get(name) or f"crc32:{zlib.crc32(path.read_bytes()):08x}"
+        outputs[name] = {"bytes": path.stat().st_size, "checksum": checksum}
     content = {
         "format": 1,
         "soup": soup.fingerprint(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,10 +68,11 @@ class Plan:
         }
 
 
-def describe(soup: Soup, downloads: list[int]) -> Plan:
+def describe(soup: Soup, downloads: Sequence[int], remarks: Sequence[str] = ()) -> Plan:
     """The plan of a soup whose ingredients are opened.
 
     downloads: bytes to fetch for each ingredient, then for the base if there is one.
+    remarks: what else its user should know before it is made.
     """
     named = [("ingredient", i.label, c) for i, c in zip(soup.recipe.ingredients, soup.ingredients, strict=True)]
     if soup.base is not None and soup.recipe.base is not None:
@@ -88,7 +90,7 @@ def describe(soup: Soup, downloads: list[int]) -> Plan:
         parameters=sum(s.size for s in soup.specs.values() if s.is_float),
         rules=dict(Counter(t.rule for t in soup.alignment.treatments.values())),
         shards={file: sum(s.nbytes for s in specs.values()) for file, specs in shards.items()},
-        findings=soup.alignment.findings,
+        findings=(*soup.alignment.findings, *(Finding("warning", remark) for remark in remarks)),
         # one chunk of every ingredient and of the base as vectors, and as many of intermediate results
         memory=2 * (len(parts) + 1) * CHUNK * width,
     )

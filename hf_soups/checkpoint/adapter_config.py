@@ -13,8 +13,8 @@ from hf_soups.errors import CheckpointError
 HARMLESS = frozenset(
     "alpha_pattern arrow_config auto_mapping base_model_name_or_path bias ensure_weight_tying eva_config "
     "exclude_modules fan_in_fan_out inference_mode init_lora_weights layers_pattern layers_to_transform "
-    "lora_alpha lora_dropout megatron_core modules_to_save peft_type peft_version qalora_group_size r rank_pattern revision "
-    "runtime_config target_modules task_type use_rslora".split()
+    "lora_alpha lora_dropout megatron_core modules_to_save peft_type peft_version qalora_group_size r "
+    "rank_pattern revision runtime_config target_modules task_type use_rslora".split()
 )
 # Initialisations that leave the base as it was; the others make the adapter relative to a changed base.
 PLAIN_STARTS = (True, False, "gaussian", "eva", "orthogonal", None)

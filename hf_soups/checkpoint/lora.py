@@ -73,6 +73,7 @@ class Lora(Checkpoint):
                 f"have no place in {base.origin.name}, the first is {lost[0]}; give its own base with base:"
             )
         self._block = lru_cache(maxsize=4)(self._compute_block)
+        self._factors = lru_cache(maxsize=2)(self._read_factors)
 
     def read(self, name: str, start: int, stop: int) -> np.ndarray:
         if name in self._whole:
@@ -100,7 +101,7 @@ class Lora(Checkpoint):
         product: np.ndarray = left[index * ROWS : (index + 1) * ROWS] @ right
         return product.reshape(-1)
 
-    def _factors(self, name: str) -> Factors:
+    def _read_factors(self, name: str) -> Factors:
         pair = self._pairs[name]
         a = self.adapter[pair.a].astype(np.float32)
         b = self.adapter[pair.b].astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,11 +23,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def main() -> None:
     """Run the command line; known errors are one line on stderr and exit code 1."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # unfinished folders are removed
     try:
         code = group(standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("Aborted!", err=True)
-        code = 1
+    except click.exceptions.Abort as error:
+        interrupted = isinstance(error.__cause__, KeyboardInterrupt)
+        click.echo("Interrupted; nothing was written." if interrupted else "Aborted!", err=True)
+        code = 128 + signal.SIGINT if interrupted else 1
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -36,9 +39,6 @@ def main() -> None:
         text = str(error) if isinstance(error, SoupError) else _os_error(error)
         click.echo(f"Error: {text}", err=True)
         code = 1
-    except KeyboardInterrupt:
-        click.echo("Interrupted; nothing was written.", err=True)
-        code = 130
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -235,6 +235,7 @@ def finetune(sweep: str, out: str, format_: str, as_json: bool, quiet: bool) -> 
     from hf_soups.training import load_sweep
 
     printer = _printer(format_, as_json, quiet)
+
     def progress(name: str, step: int, steps: int) -> None:
         if steps == 0:
             printer.say(f"{name} is there already")

@@ -17,7 +17,8 @@ from hf_soups.pipeline import Listener
 from hf_soups.planning import Plan
 
 if TYPE_CHECKING:
-    from hf_soups.evaluation.results import Interval, Results, Row
+    from hf_soups.evaluation.results import Results
+    from hf_soups.evaluation.statistics import Interval
     from hf_soups.selection import Selection
 
 MARKS = {"error": "✗", "warning": "!", "note": "·"}
@@ -101,30 +102,27 @@ def show_results(printer: Printer, results: Results) -> None:
         columns = [0, *range(start + 1, min(start + per_table, len(names)) + 1)]
         printer.table([header[i] for i in columns], [[r[i] for i in columns] for r in rows], right=1)
         click.echo()
-    for line in verdict(results):
-        click.echo(line)
+    show_verdict(printer, results)
 
 
-def verdict(results: Results) -> list[str]:
+def show_verdict(printer: Printer, results: Results) -> None:
     """Whether the soup is better than the best individual, in words that the intervals support."""
-    metric = results.metrics[0]
-    soup: Row | None = None
-    for row in results.rows:
-        if row.kind in ("greedy", "soup"):
-            soup = row
-    if soup is None or not soup.difference:
-        return []
-    lines = []
-    for name, report in results.datasets.items():
-        if report.role not in ("test", "shift"):
-            continue
-        found = soup.difference[name][metric]
-        better = "better" if found.low > 0 else "worse" if found.high < 0 else "not distinguishable"
-        lines.append(
-            f"{soup.name} minus best individual on {name}: {found.value:+.4f} "
-            f"[{found.low:+.4f}, {found.high:+.4f}]: {better}"
-        )
-    return lines
+    from hf_soups.evaluation.verdict import best_ingredient, compare, published
+
+    soup, best = published(results), best_ingredient(results)
+    if soup is None or best is None:
+        return
+    click.echo(f"{soup.name} minus {best.name}, the best individual on selection data (paired):")
+    rows = [
+        [
+            f"{found.report.name} ({found.report.role})",
+            f"{found.difference.value:+.4f}",
+            f"[{found.difference.low:+.4f}, {found.difference.high:+.4f}]",
+            found.outcome,
+        ]
+        for found in compare(results, results.metrics[0])
+    ]
+    printer.table(["", "difference", "95 % interval", ""], rows)
 
 
 def show_selection(printer: Printer, selection: Selection) -> None:

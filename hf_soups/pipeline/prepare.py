@@ -27,8 +27,8 @@ def prepare(recipe: Recipe, opener: Opener) -> tuple[Recipe, Plan, Soup]:
     soup = Soup(replace(pinned, select=None), opener.headers)
     parts = [*pinned.ingredients, *([pinned.base] if pinned.base else [])]
     downloads = [0 if isinstance(p.model, Recipe) else opener.to_download(p) for p in parts]
-    decide_license(sources(soup), recipe.output.license)
-    return pinned, describe(soup, downloads), soup
+    _, remarks = decide_license(sources(soup), recipe.output.license)
+    return pinned, describe(soup, downloads, remarks), soup
 
 
 def check_room(out: Path, plan: Plan) -> None:

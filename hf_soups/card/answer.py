@@ -1,0 +1,60 @@
+"""Is it better than its best ingredient? Sentences and a small table; the part of a card that everybody reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hf_soups.card.cells import difference, place, value
+from hf_soups.card.facts import Facts
+from hf_soups.card.markdown import escape, listed, table
+from hf_soups.evaluation.statistics import LEVEL
+from hf_soups.evaluation.verdict import Comparison, best_ingredient, compare, published, reported
+
+
+def answer(facts: Facts) -> str:
+    """What the numbers say of the soup, or that there are none to say it."""
+    results = facts.results
+    if results is None:
+        return "**Not evaluated.** Nothing is known of how good it is, nor whether it is better than its ingredients."
+    soup, best = published(results), best_ingredient(results)
+    if soup is None:
+        return "**Not evaluated** itself; only its ingredients were, see below."
+    if not reported(results):
+        return (
+            "**Not evaluated on new data.** The only scores are on selection data, which flatter what is chosen there."
+        )
+    metric = results.metrics[0]
+    found = compare(results, metric)
+    if best is None or not found or facts.single:
+        scores = table(
+            [escape(metric), "this model"],
+            [[place(d), value(soup.scores[d.name][metric])] for d in reported(results)],
+        )
+        why = "there are no selection data to tell which ingredient is the best"
+        return scores if facts.single else f"**Not compared** with its best ingredient: {why}.\n\n{scores}"
+    sentences = [_sentence("On the test data", [c for c in found if c.report.role == "test"])]
+    sentences.append(_sentence("Under distribution shift", [c for c in found if c.report.role == "shift"]))
+    rows = [[place(c.report), value(c.soup), value(c.best), difference(c.difference), c.outcome] for c in found]
+    header = [escape(metric), "this soup", "best ingredient", f"difference [{LEVEL:.0%} interval]", "the soup is"]
+    chosen_on = listed([escape(d.name) for d in results.datasets.values() if d.role == "select"])
+    return "\n\n".join(
+        [
+            " ".join(["**Is it better than its best ingredient?**", *filter(None, sentences)]),
+            table(header, rows),
+            f"The best ingredient is {escape(best.name)}: best on {chosen_on}, which the data above have no part in. "
+            "The difference is paired, so it is surer than either score; an interval that contains 0 proves nothing "
+            "either way.",
+        ]
+    )
+
+
+def _sentence(where: str, found: Sequence[Comparison]) -> str:
+    """`Under distribution shift: better on a and b, not distinguishable on c.`"""
+    if not found:
+        return ""
+    names = {
+        o: [escape(c.report.name) for c in found if c.outcome == o] for o in dict.fromkeys(c.outcome for c in found)
+    }
+    if len(found) == 1:
+        return f"{where} ({escape(found[0].report.name)}): **{found[0].outcome}**."
+    return f"{where}: " + ", ".join(f"**{o}** on {listed(ds)}" for o, ds in names.items()) + "."

@@ -1,0 +1,37 @@
+"""How a card writes a score, a difference and the name of a dataset."""
+
+from __future__ import annotations
+
+from hf_soups.card.markdown import escape
+from hf_soups.evaluation.results import DatasetReport
+from hf_soups.evaluation.statistics import Interval
+
+DECIMALS = 3
+ROLES = {
+    "select": "selection",
+    "fit": "fitting",
+    "calibrate": "calibration",
+    "test": "test",
+    "shift": "shift",
+}
+
+
+def value(found: Interval) -> str:
+    """`0.852 ± 0.011`: the longer side of the interval, where the two differ."""
+    side = max(found.high - found.value, found.value - found.low)
+    return f"{found.value:.{DECIMALS}f} ± {side:.{DECIMALS}f}"
+
+
+def difference(found: Interval) -> str:
+    """`+0.005 [-0.002, +0.011]`, with real minus signs."""
+    return f"{_signed(found.value)} [{_signed(found.low)}, {_signed(found.high)}]"
+
+
+def _signed(number: float) -> str:
+    text = f"{number:+.{DECIMALS}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def place(report: DatasetReport) -> str:
+    """`amazon (shift)`"""
+    return f"{escape(report.name)} ({ROLES[report.role]})"

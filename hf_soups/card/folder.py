@@ -1,0 +1,30 @@
+"""The card and its figure as files of an output folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hf_soups.card.body import render
+from hf_soups.card.facts import gather
+from hf_soups.card.scatter import FIGURE, figure
+from hf_soups.checkpoint import Checkpoint, write_text
+from hf_soups.evaluation.results import Results
+from hf_soups.recipe import Ingredient
+from hf_soups.selection import Selection
+from hf_soups.soup import Soup
+
+
+def write(
+    folder: Path,
+    soup: Soup,
+    selection: Selection | None = None,
+    results: Results | None = None,
+    candidates: Sequence[tuple[Ingredient, Checkpoint]] = (),
+    license: str | None = None,
+    repo_id: str | None = None,
+) -> None:
+    """README.md, and the figure where there are a test and a shifted dataset; parameters as for `gather`."""
+    drawn = results is not None and figure(results, folder / FIGURE)
+    facts = gather(soup, selection, results, candidates, license, repo_id, figure=drawn)
+    write_text(folder / "README.md", render(facts))

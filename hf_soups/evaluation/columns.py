@@ -1,0 +1,118 @@
+"""Which columns of a table are the text, the label and the group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hf_soups.errors import EvaluationError, did_you_mean
+from hf_soups.evaluation.text import Text
+
+if TYPE_CHECKING:
+    from hf_soups.evaluation.tables import Table
+    from hf_soups.recipe import Data
+
+# Names under which public datasets keep them, the most telling first; pairs before single texts.
+PAIRS = (
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("question", "answer"),
+    ("text1", "text2"),
+    ("text_a", "text_b"),
+)
+TEXTS = ("text", "sentence", "review", "content", "comment", "tweet", "document", "body", "question", "utterance")
+LABELS = ("label", "labels", "gold_label", "sentiment", "category", "class", "target", "intent", "topic", "polarity")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns: one text or a pair, the label, and the group if rows belong together."""
+
+    text: tuple[str, ...]
+    label: str
+    group: str | None
+
+
+def choose(table: Table, data: Data) -> Columns:
+    """The columns that the recipe names; what it leaves out is inferred where only one answer is sensible."""
+    given = (*(data.text or ()), *(name for name in (data.label, data.group) if name))
+    for name in given:
+        if name not in table.names:
+            hint = did_you_mean(name, table.names)
+            raise EvaluationError(f"{table.where()}: no column {name!r}; it has {', '.join(table.names)}{hint}")
+    if data.text is not None and len(data.text) not in (1, 2):
+        raise EvaluationError(f"{table.where()}: text names {len(data.text)} columns; name one, or two for pairs")
+    label = data.label or label_of(table)
+    return Columns(data.text or _text(table, taken=(label, data.group)), label, data.group)
+
+
+def label_of(table: Table) -> str:
+    """The column with the labels."""
+    found = _named(table, LABELS)
+    if found is None:
+        raise EvaluationError(
+            f"{table.where()}: which column is the label? It has {', '.join(table.names)}; say `label:`"
+        )
+    return found
+
+
+def texts_of(table: Table, names: Sequence[str]) -> tuple[Text, ...]:
+    """[n] texts, or pairs; a missing one is an error."""
+    columns = []
+    for name in names:
+        values = table.column(name)
+        missing = [row for row, value in enumerate(values) if value is None]
+        if missing:
+            raise EvaluationError(
+                f"{table.where(name)}: {len(missing)} rows have no text, the first is row {missing[0]} "
+                "(counting from 0); fill them or leave them out"
+            )
+        other = next((value for value in values if not isinstance(value, str)), None)
+        if other is not None:
+            raise EvaluationError(
+                f"{table.where(name)}: holds {type(other).__name__}, not text; name another column with `text:`"
+            )
+        columns.append(values)
+    return tuple(columns[0]) if len(columns) == 1 else tuple(zip(*columns, strict=True))
+
+
+def groups_of(table: Table, name: str | None) -> NDArray[np.str_] | None:
+    """[n] names of the groups, or None when the recipe names no group; a missing one is an error."""
+    if name is None:
+        return None
+    values = table.column(name)
+    missing = [row for row, value in enumerate(values) if value is None]
+    if missing:
+        raise EvaluationError(
+            f"{table.where(name)}: {len(missing)} rows have no group, the first is row {missing[0]} "
+            "(counting from 0); give each a group, alone if need be"
+        )
+    return np.array([str(value) for value in values], dtype=np.str_)
+
+
+def _text(table: Table, taken: Sequence[str | None]) -> tuple[str, ...]:
+    for first, second in PAIRS:
+        left, right = _named(table, (first,)), _named(table, (second,))
+        if left and right and not {left, right} & set(taken):
+            return left, right
+    found = _named(table, [name for name in TEXTS if name not in taken])
+    if found is not None:
+        return (found,)
+    strings = [name for name in table.names if name not in taken and table.is_text(name)]
+    if len(strings) != 1:
+        raise EvaluationError(
+            f"{table.where()}: which column is the text? It has {', '.join(table.names)}; say `text:`"
+        )
+    return (strings[0],)
+
+
+def _named(table: Table, names: Sequence[str]) -> str | None:
+    """The first of these names that the table has, in any case."""
+    spelt = {name.casefold(): name for name in reversed(table.names)}
+    return next((spelt[name] for name in names if name in spelt), None)

@@ -1,0 +1,121 @@
+"""What a dataset calls its labels → the ids of the model's outputs."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hf_soups.errors import EvaluationError
+
+_NUMBER = re.compile(r"\s*[+-]?\d+(\.0*)?\s*")  # 1, -1, 1.0: what a table's tools make of an integer
+
+
+def labelled(values: Sequence[Any]) -> bool:
+    """Does any row have a label? Hidden test labels are all null, or all -1."""
+    return any(not _absent(value) for value in values)
+
+
+def to_ids(
+    values: Sequence[Any], class_names: Sequence[str] | None, label_names: Sequence[str], where: str
+) -> NDArray[np.int64]:
+    """[n] label ids of the model.
+
+    values: integers are ids already; strings are names, in any case, or integers as text.
+    class_names: what the dataset's integers stand for, if it says so; then they are mapped by name.
+    label_names: the model's names, in the order of its outputs.
+    where: dataset, split and column, for messages.
+    """
+    if not labelled(values):
+        raise EvaluationError(f"{where}: no row has a label; use a split whose labels are public")
+    absent = [row for row, value in enumerate(values) if _absent(value)]
+    if absent:
+        raise EvaluationError(
+            f"{where}: {len(absent)} rows have no label, the first is row {absent[0]} (counting from 0); "
+            "label them or leave them out"
+        )
+    numbers = [_number(value) for value in values]
+    if class_names is not None and not _are_ids(class_names) and not _are_generic(label_names):
+        names = [class_names[n] if n is not None and 0 <= n < len(class_names) else str(n) for n in numbers]
+        return _by_name(names, label_names, where, listed=class_names)
+    if all(n is not None for n in numbers):
+        if isinstance(values[0], str) and _mean_something_else(label_names):
+            raise EvaluationError(
+                f"{where}: the labels are numbers written as text and so are the model's names "
+                f"({', '.join(label_names)}), which do not count from 0; give integer ids in a parquet or jsonl file"
+            )
+        return _in_range([n for n in numbers if n is not None], label_names, where)
+    other = next(
+        (row for row, value in enumerate(values) if not isinstance(value, str) and _number(value) is None), None
+    )
+    if other is not None:
+        raise EvaluationError(
+            f"{where}: label {values[other]!r} in row {other} (counting from 0) is neither an integer nor a name; "
+            f"the model's labels are {_listed(label_names)}"
+        )
+    return _by_name([str(value) for value in values], label_names, where, listed=None)
+
+
+def _absent(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value)) or _number(value) == -1
+
+
+def _number(value: Any) -> int | None:
+    """The integer that this is or spells, or None."""
+    if isinstance(value, str):
+        return int(float(value)) if _NUMBER.fullmatch(value) else None
+    if isinstance(value, (bool, int, np.integer)):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return None
+
+
+def _are_ids(names: Sequence[str]) -> bool:
+    return all(name == str(i) for i, name in enumerate(names))
+
+
+def _are_generic(names: Sequence[str]) -> bool:
+    """LABEL_0, LABEL_1, …: transformers' way to say that nobody named them."""
+    return _are_ids(names) or all(name == f"LABEL_{i}" for i, name in enumerate(names))
+
+
+def _mean_something_else(names: Sequence[str]) -> bool:
+    return any(_number(name) not in (None, i) for i, name in enumerate(names))
+
+
+def _in_range(numbers: Sequence[int], label_names: Sequence[str], where: str) -> NDArray[np.int64]:
+    for row, number in enumerate(numbers):
+        if not 0 <= number < len(label_names):
+            raise EvaluationError(
+                f"{where}: label {number} in row {row} (counting from 0) is not one of the model's "
+                f"{len(label_names)} ids: {_listed(label_names)}; integers are the model's label ids"
+            )
+    return np.array(numbers, dtype=np.int64)
+
+
+def _by_name(
+    names: Sequence[str], label_names: Sequence[str], where: str, *, listed: Sequence[str] | None
+) -> NDArray[np.int64]:
+    exact = {name: i for i, name in enumerate(label_names)}
+    folded = {name.strip().casefold(): i for i, name in enumerate(label_names)}
+    if len(folded) < len(label_names):  # names that differ only in case
+        folded = {}
+    known = {name: exact.get(name, folded.get(name.strip().casefold())) for name in dict.fromkeys(names)}
+    for name, label in known.items():
+        if label is None:
+            calls = f" (the dataset's labels: {', '.join(listed)})" if listed else ""
+            raise EvaluationError(
+                f"{where}: label {name!r} in row {names.index(name)} (counting from 0) is not one of the model's: "
+                f"{_listed(label_names)}{calls}; rename one side, or name the model's outputs with `labels:` "
+                "on the ingredients"
+            )
+    return np.array([known[name] for name in names], dtype=np.int64)
+
+
+def _listed(label_names: Sequence[str]) -> str:
+    return ", ".join(f"{i} = {name}" for i, name in enumerate(label_names))
