@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,18 @@ def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(dict(tensors), path, metadata={"format": "pt"})
     return path
+
+
+def sharded(folder: Path, value: float, shards: int, bytes_each: int) -> Path:
+    """A checkpoint of one value in several files with an index."""
+    files = {f"model-{i:05d}-of-{shards:05d}.safetensors": f"layer.{i}.weight" for i in range(1, shards + 1)}
+    for file, tensor in files.items():
+        write_safetensors(folder / file, {tensor: np.full((bytes_each // 4000, 1000), value, np.float32)})
+    index = {"metadata": {}, "weight_map": {tensor: file for file, tensor in files.items()}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n# sharded\n")
+    return folder
 
 
 def classifier(

@@ -60,15 +60,11 @@ class Evaluator:
         self._max_length = evaluate.max_length
         loaded = {name: load(data, label_names, token=token) for name, data in evaluate.datasets.items()}
         roles = {name: data.role for name, data in evaluate.datasets.items()}
+        seen = [examples for name, examples in loaded.items() if roles[name] in SELECTION_ROLES]
         self.datasets: dict[str, Examples] = {}
         self.reports: dict[str, DatasetReport] = {}
         for name, examples in loaded.items():
-            kept, dropped = examples, 0
-            if roles[name] in REPORT_ROLES:
-                for other, seen in loaded.items():
-                    if roles[other] in SELECTION_ROLES:
-                        kept, fewer = remove_shared(kept, seen)
-                        dropped += fewer
+            kept, dropped = remove_shared(examples, *seen) if roles[name] in REPORT_ROLES else (examples, 0)
             groups = None if kept.groups is None else len(np.unique(kept.groups))
             self.datasets[name] = kept
             self.reports[name] = DatasetReport(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hf_soups.errors import EvaluationError
 from hf_soups.evaluation.metrics import Metric, score
 from hf_soups.evaluation.scores import Array, Labels, Logits
 
@@ -86,4 +87,7 @@ def _chunks(drawn: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
 
 def _recomputed(metric: Metric, logits: Logits, labels: Labels, weights: NDArray[np.uint8]) -> float:
     rows = np.repeat(np.arange(len(labels)), weights)
-    return score(metric, logits[rows], labels[rows])
+    try:
+        return score(metric, logits[rows], labels[rows])
+    except EvaluationError:  # undefined on these rows; on all rows it was not
+        return float("nan")

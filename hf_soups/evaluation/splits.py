@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hf_soups.errors import EvaluationError
 from hf_soups.evaluation.examples import Examples
@@ -67,26 +68,37 @@ def check_roles(datasets: Mapping[str, Data]) -> None:
             )
 
 
-def remove_shared(report: Examples, selection: Examples) -> tuple[Examples, int]:
+def remove_shared(report: Examples, *selections: Examples) -> tuple[Examples, int]:
     """The report without the rows that selection has seen, and how many those were.
 
     Shared is an equal normalised text, or an equal group when both name groups and come from one source. More than
     1 % of the report's rows is an error.
     """
-    seen = set(map(normalise, selection.texts))
-    shared = np.array([normalise(text) in seen for text in report.texts], dtype=bool)
-    same_source = report.source.origin == selection.source.origin
-    if same_source and report.groups is not None and selection.groups is not None:
-        shared |= np.isin(report.groups, selection.groups)
+    shared = np.zeros(report.n, dtype=bool)
+    guilty = []
+    for selection in selections:
+        seen = _seen(report, selection)
+        shared |= seen
+        guilty += [_named(selection)] if seen.any() else []
     dropped = int(shared.sum())
     if dropped > _SHARED_AT_MOST * report.n:
         example = report.texts[int(np.flatnonzero(shared)[0])]
         raise EvaluationError(
             f"{_named(report)}: {dropped} of {report.n} rows ({dropped / report.n:.1%}) are also in "
-            f"{_named(selection)}, which the soup is chosen on, such as {str(example)[:80]!r}; at most 1 % may be. "
+            f"{' or '.join(guilty)}, which the soup is chosen on, such as {str(example)[:80]!r}; at most 1 % may be. "
             "Use rows that selection has not seen"
         )
     return (report.select(np.flatnonzero(~shared)), dropped) if dropped else (report, 0)
+
+
+def _seen(report: Examples, selection: Examples) -> NDArray[np.bool_]:
+    """[n] is this row of the report in the selection too?"""
+    texts = set(map(normalise, selection.texts))
+    shared = np.array([normalise(text) in texts for text in report.texts], dtype=bool)
+    same_source = report.source.origin == selection.source.origin
+    if same_source and report.groups is not None and selection.groups is not None:
+        shared |= np.isin(report.groups, selection.groups)
+    return shared
 
 
 def _place(data: Data) -> tuple[str, str | None, str | None]:

@@ -7,13 +7,13 @@ import dataclasses
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from hf_soups.errors import EvaluationError, did_you_mean
+from hf_soups.evaluation.foreign import as_evaluation_error, quiet
 
 _BUILDERS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 _WORDS_STAY_WORDS = {"keep_default_na": False, "na_values": [""]}  # "NA", "null" are texts; an empty cell is missing
@@ -97,7 +97,7 @@ def read(location: Location, split: str | None, *, token: str | None = None) -> 
         options |= _WORDS_STAY_WORDS
         if location.kind != "hub" and features is None:
             features = _strings(location.files[names[0]][0], options.get("sep", ","), title)
-    with _quiet(), _as_evaluation_error(title):
+    with quiet(), as_evaluation_error(title):
         rows = datasets.load_dataset(
             location.builder,
             data_files={name: location.files[name] for name in names},
@@ -150,7 +150,7 @@ def _repository(path: str, config: str | None, revision: str | None, token: str 
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        with _as_evaluation_error(path):
+        with as_evaluation_error(path):
             sha = HfApi(token=token).dataset_info(path, revision=revision).sha
     except EvaluationError as error:
         match error.__cause__:
@@ -172,7 +172,7 @@ def _built(location: Location, path: str, token: str | None) -> Location:
     """Let `datasets` find splits and files, README settings included; then read only what is needed."""
     import datasets
 
-    with _quiet(), _as_evaluation_error(location.path):
+    with quiet(), as_evaluation_error(location.path):
         builder = datasets.load_dataset_builder(path, location.config, revision=location.revision, token=token)
     settings = builder.config
     shared = {f.name for f in dataclasses.fields(datasets.BuilderConfig)} | {"features"}
@@ -192,7 +192,7 @@ def _strings(file: str, separator: str, name: str) -> Any:
     """Every column of a csv file as text, so that 007 stays 007 whatever the other rows hold."""
     from datasets import Features, Value
 
-    with _as_evaluation_error(name), open(file, encoding="utf-8-sig", newline="") as lines:
+    with as_evaluation_error(name), open(file, encoding="utf-8-sig", newline="") as lines:
         rows = csv.reader(lines, delimiter=separator)
         header, first = next(rows, []), next(rows, [])
     if len(first) > len(header) > 0:
@@ -202,40 +202,3 @@ def _strings(file: str, separator: str, name: str) -> Any:
         raise EvaluationError(f"{name}: column {twice[0]!r} occurs twice in the first line")
     # An unnamed column is what pandas makes of a saved index; this is its name for it.
     return Features({column or f"Unnamed: {i}": Value("string") for i, column in enumerate(header)})
-
-
-@contextmanager
-def _as_evaluation_error(where: str) -> Iterator[None]:
-    """Whatever `datasets`, its readers and the Hub raise (any class is possible), with the dataset it happened at."""
-    from datasets.exceptions import DatasetsError
-
-    try:
-        yield
-    except Exception as error:
-        cause = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
-        reason = next((line.strip() for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
-        if "corresponds to no data" in reason:
-            reason = "no rows"
-        raise EvaluationError(f"{where}: cannot be read: {reason}") from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the progress bars and the log lines of `datasets`; errors are raised, not logged."""
-    import datasets
-    from huggingface_hub.utils import are_progress_bars_disabled as hub_bars_off
-    from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
-
-    were_off, hub_were_off = datasets.are_progress_bars_disabled(), hub_bars_off()
-    verbosity = datasets.logging.get_verbosity()
-    datasets.disable_progress_bars()
-    disable_progress_bars()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
-    try:
-        yield
-    finally:
-        datasets.logging.set_verbosity(verbosity)
-        if not were_off:
-            datasets.enable_progress_bars()
-        if not hub_were_off:
-            enable_progress_bars()

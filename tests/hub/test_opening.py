@@ -213,3 +213,21 @@ def test_a_cached_commit_serves_offline(hub: LocalHub, repo_id: str, tmp_path: P
     known = ask(repo_id)
     assert known.stdout.split() == [f"{repo_id}@{sha}", "8.0"], known.stderr
     assert "the cache does not have it" in ask(f"{repo_id}-unknown").stderr
+
+
+def test_a_plan_of_sharded_ingredients_transfers_headers_only(hub: LocalHub, namespace: str, tmp_path: Path) -> None:
+    from hf_soups import plan
+    from tests.models import sharded
+
+    total = 0
+    for i in range(3):
+        path = sharded(tmp_path / f"run-{i}", value=float(i), shards=4, bytes_each=5_000_000)
+        total += sum(f.stat().st_size for f in path.glob("*.safetensors"))
+        hub.publish(f"{namespace}/run-{i}", path)
+    hub.clear_log()
+    made = plan([f"{namespace}/run-{i}" for i in range(3)])
+    sent = hub.bytes_sent()
+    print(f"plan of 3 ingredients in 4 shards each: {sent:,} bytes sent of {total:,} bytes of weights")
+    assert made.download >= total
+    assert sent < 0.025 * total
+    assert all(entry.range for entry in hub.log(r"GET .*\.safetensors(\?|$)"))

@@ -1,0 +1,140 @@
+"""A prediction is made once; a damaged file is as good as none."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from hf_soups.errors import EvaluationError
+from hf_soups.evaluation.cache import Predictions, default_folder
+
+LOGITS = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+
+
+def kept(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_what_was_computed_is_found_again_also_by_another_process(tmp_path: Path) -> None:
+    calls = []
+
+    def compute() -> NDArray[np.float32]:
+        calls.append(1)
+        return LOGITS
+
+    predictions = Predictions(tmp_path)
+    key = predictions.key("org/a@sha", "data", {"max_length": "128"})
+    first = predictions.get_or_compute(key, compute)
+    second = predictions.get_or_compute(key, compute)
+    other = Predictions(tmp_path)
+    third = other.get_or_compute(key, compute)
+    assert len(calls) == 1
+    assert (predictions.hits, predictions.misses, other.hits, other.misses) == (1, 1, 1, 0)
+    for logits in (first, second, third):
+        assert logits.dtype == np.float32 and logits.tobytes() == LOGITS.tobytes() and logits.shape == (40, 3)
+    assert len(kept(tmp_path)) == 1
+
+
+def test_the_key_changes_with_all_that_decides_the_logits() -> None:
+    predictions = Predictions("unused")
+    base = predictions.key("org/a@1", "data", {"max_length": "128", "tokenizer": "t"})
+    assert base == predictions.key("org/a@1", "data", {"tokenizer": "t", "max_length": "128"})
+    assert len(base) == 64
+    others = [
+        predictions.key("org/a@2", "data", {"max_length": "128", "tokenizer": "t"}),
+        predictions.key("org/a@1", "more data", {"max_length": "128", "tokenizer": "t"}),
+        predictions.key("org/a@1", "data", {"max_length": "64", "tokenizer": "t"}),
+        predictions.key("org/a@1", "data", {"max_length": "128", "tokenizer": "u"}),
+        predictions.key("org/a@1", "data", {"max_length": "128"}),
+    ]
+    assert len({base, *others}) == 6
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_cut_or_flipped_file_is_computed_again(tmp_path: Path, data: st.DataObject) -> None:
+    predictions = Predictions(tmp_path)
+    key = predictions.key("a", "b", {})
+    predictions.get_or_compute(key, lambda: LOGITS)
+    (path,) = kept(tmp_path)
+    content = bytearray(path.read_bytes())
+    if data.draw(st.booleans()):
+        content = content[: data.draw(st.integers(0, len(content) - 1))]
+    else:
+        content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    found = predictions.get_or_compute(key, lambda: LOGITS)
+    assert found.tobytes() == LOGITS.tobytes() and found.shape == LOGITS.shape
+    assert kept(tmp_path) == [path]
+
+
+def test_a_file_under_another_key_is_not_believed(tmp_path: Path) -> None:
+    predictions = Predictions(tmp_path)
+    mine, yours = predictions.key("a", "b", {}), predictions.key("c", "d", {})
+    predictions.get_or_compute(mine, lambda: LOGITS)
+    (path,) = kept(tmp_path)
+    wrong = tmp_path / yours[:2] / f"{yours}.arrow"
+    wrong.parent.mkdir(exist_ok=True)
+    path.rename(wrong)
+    assert predictions.get_or_compute(yours, lambda: LOGITS + 1).tobytes() == (LOGITS + 1).tobytes()
+
+
+def test_a_killed_writer_leaves_nothing_that_is_read(tmp_path: Path) -> None:
+    """A process is killed at the moment before the rename, with all bytes on disk."""
+    script = f"""
+import os, signal, numpy as np
+from hf_soups.evaluation.cache import Predictions
+os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+Predictions({str(tmp_path)!r}).get_or_compute("ab" * 32, lambda: np.ones((4, 2), dtype=np.float32))
+"""
+    assert subprocess.run([sys.executable, "-c", script]).returncode == -signal.SIGKILL
+    assert len(kept(tmp_path)) == 1
+    predictions = Predictions(tmp_path)
+    assert predictions.get_or_compute("ab" * 32, lambda: LOGITS).tobytes() == LOGITS.tobytes()
+    assert predictions.misses == 1
+
+
+def test_a_failed_computation_leaves_nothing(tmp_path: Path) -> None:
+    def fail() -> NDArray[np.float32]:
+        raise EvaluationError("broken weights")
+
+    predictions = Predictions(tmp_path)
+    with pytest.raises(EvaluationError, match="broken weights"):
+        predictions.get_or_compute("ab" * 32, fail)
+    assert not kept(tmp_path)
+
+
+def test_a_full_disk_leaves_nothing_and_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(EvaluationError, match="No space left on device; set HF_SOUPS_CACHE"):
+        Predictions(tmp_path).get_or_compute("ab" * 32, lambda: LOGITS)
+    assert not kept(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_that_says_what_to_set(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EvaluationError, match=r"cannot be kept in .*set HF_SOUPS_CACHE"):
+        Predictions(tmp_path / "file" / "below").get_or_compute("ab" * 32, lambda: LOGITS)
+
+
+def test_the_default_folder_is_beside_the_other_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", "/somewhere/hf")
+    assert default_folder() == Path("/somewhere/hf/hf_soups/predictions")
+    monkeypatch.setenv("HF_SOUPS_CACHE", "/else/where")
+    assert default_folder() == Path("/else/where")
+    for name in ("HF_SOUPS_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert default_folder() == Path(os.path.expanduser("~/.cache/huggingface/hf_soups/predictions"))

@@ -1,0 +1,83 @@
+"""Without a recipe: held-out, labelled rows, never training rows, never the same for choice and report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hf_soups.errors import EvaluationError
+from hf_soups.evaluation.data import load
+from hf_soups.evaluation.inference import infer_splits
+from hf_soups.evaluation.splits import check_roles
+from tests.local_hub import LocalHub
+
+from .conftest import sentences
+
+Write = Callable[[str, Mapping[str, Sequence[Any]]], str]
+NAMES = ("negative", "positive")
+
+
+def splits(path: str | Path) -> tuple[str | None, str | None]:
+    """What is selected on and what is reported."""
+    found = infer_splits(str(path))
+    assert [data.role for data in found.values()] == ["select", "test"] and list(found) == ["validation", "test"]
+    check_roles(found)
+    return found["validation"].split, found["test"].split
+
+
+def test_labelled_validation_and_test_are_what_they_say(table: Write, tmp_path: Path) -> None:
+    for split in ("train", "validation", "test"):
+        table(f"d/{split}.csv", {"text": ["a"], "label": [0]})
+    assert splits(tmp_path / "d") == ("validation", "test")
+
+
+def test_a_test_split_without_labels_leaves_the_halves_of_validation(table: Write, tmp_path: Path) -> None:
+    for split, label in (("train", 0), ("validation", 1), ("test", -1)):
+        table(f"d/{split}.jsonl", {"text": ["a"], "label": [label]})
+    assert splits(tmp_path / "d") == ("validation#1/2", "validation#2/2")
+
+
+def test_without_validation_the_test_split_is_halved(table: Write, tmp_path: Path) -> None:
+    texts = sentences(40)
+    table("d/train.csv", {"text": ["a"], "label": [0]})
+    table("d/test.csv", {"text": texts, "label": [i % 2 for i in range(40)]})
+    assert splits(tmp_path / "d") == ("test#1/2", "test#2/2")
+    select, test = (load(data, NAMES) for data in infer_splits(str(tmp_path / "d")).values())
+    assert sorted([*map(str, select.texts), *map(str, test.texts)]) == sorted(texts)
+    assert select.source.split == "test#1/2"
+
+
+def test_a_single_file_is_halved(table: Write) -> None:
+    path = table("reviews.csv", {"text": sentences(20), "label": [0] * 20})
+    assert splits(path) == ("#1/2", "#2/2")
+    select, test = (load(data, NAMES) for data in infer_splits(path).values())
+    assert select.n + test.n == 20 and not set(select.texts) & set(test.texts)
+
+
+def test_training_rows_alone_are_an_error_that_says_what_to_do(table: Write, tmp_path: Path) -> None:
+    path = table("d/train.csv", {"text": ["a"], "label": [0]})
+    for training in (tmp_path / "d", path):
+        with pytest.raises(EvaluationError, match=r"no labelled validation or test rows.*give held-out rows"):
+            infer_splits(str(training))
+    table("d/test.csv", {"text": ["a"], "label": [-1]})
+    with pytest.raises(EvaluationError, match="no labelled validation or test rows"):
+        infer_splits(str(tmp_path / "d"))
+
+
+def test_a_hub_dataset_is_pinned(hub: LocalHub, namespace: str) -> None:
+    repo = f"{namespace}/nli"
+    api = hub.api()
+    api.create_repo(repo, repo_type="dataset")
+    for split, label in (("train", 0), ("validation_matched", 1), ("validation_mismatched", 1), ("test_matched", -1)):
+        commit = api.upload_file(
+            path_or_fileobj=f"premise,hypothesis,label\na,b,{label}\n".encode(),
+            path_in_repo=f"data/{split}-00000-of-00001.csv",
+            repo_id=repo,
+            repo_type="dataset",
+        )
+    found = infer_splits(repo)
+    assert {data.revision for data in found.values()} == {commit.oid}
+    assert splits(repo) == ("validation_matched#1/2", "validation_matched#2/2")
