@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,10 @@ from hf_soups.soup import Soup
 
 @dataclass(frozen=True)
 class Part:
-    """One ingredient or the base: where it comes from and what it costs to fetch."""
+    """One ingredient or the base.
+
+    fetched: bytes to fetch, by repository and commit; an adapter's base is among them.
+    """
 
     role: str  # ingredient | base
     name: str
@@ -24,7 +27,12 @@ class Part:
     license: str | None
     tensors: int
     nbytes: int
-    download: int
+    fetched: Mapping[str, int]
+
+    @property
+    def download(self) -> int:
+        """Bytes to fetch for this part alone."""
+        return sum(self.fetched.values())
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Plan:
 
     @property
     def download(self) -> int:
-        return sum({p.reference: p.download for p in self.parts}.values())
+        return sum({commit: count for p in self.parts for commit, count in p.fetched.items()}.values())
 
     @property
     def disk(self) -> int:
@@ -56,7 +64,7 @@ class Plan:
         """Plain data, for programs."""
         return {
             "recipe": to_dict(self.recipe),
-            "parts": [vars(p) for p in self.parts],
+            "parts": [vars(p) | {"download": p.download} for p in self.parts],
             "tensors": self.tensors,
             "parameters": self.parameters,
             "rules": self.rules,
@@ -68,18 +76,18 @@ class Plan:
         }
 
 
-def describe(soup: Soup, downloads: Sequence[int], remarks: Sequence[str] = ()) -> Plan:
+def describe(soup: Soup, downloads: Sequence[Mapping[str, int]], remarks: Sequence[str] = ()) -> Plan:
     """The plan of a soup whose ingredients are opened.
 
-    downloads: bytes to fetch for each ingredient, then for the base if there is one.
+    downloads: bytes to fetch, by commit, for each ingredient, then for the base if there is one.
     remarks: what else its user should know before it is made.
     """
     named = [("ingredient", i.label, c) for i, c in zip(soup.recipe.ingredients, soup.ingredients, strict=True)]
     if soup.base is not None and soup.recipe.base is not None:
         named.append(("base", soup.recipe.base.label, soup.base))
     parts = tuple(
-        Part(role, name, c.origin.reference, c.origin.license, len(c), c.nbytes, download)
-        for (role, name, c), download in zip(named, downloads, strict=True)
+        Part(role, name, c.origin.reference, c.origin.license, len(c), c.nbytes, fetched)
+        for (role, name, c), fetched in zip(named, downloads, strict=True)
     )
     shards = layout(soup.specs, soup.recipe.output.max_shard_size)
     width = soup.working.itemsize

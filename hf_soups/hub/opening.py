@@ -62,16 +62,18 @@ class Opener:
         """The checkpoint with its files on this disk."""
         return self._open(ingredient, self._pulled_files)
 
-    def to_download(self, ingredient: Ingredient) -> int:
-        """Bytes of weights that pulling would fetch, as far as the cache does not have them."""
-        references = [r for r in (str(ingredient.model), ingredient.base) if r and _is_hub(r)]
-        total = 0
-        for number, reference in enumerate(references):
-            commit = self._commit(reference)
-            subfolder = ingredient.subfolder if number == 0 else None
-            if commit.folder is None:
-                total += sum(commit.sizes[n] for n in _needed(commit, subfolder) if not _cached(commit, n))
-        return total
+    def to_download(self, ingredient: Ingredient) -> dict[str, int]:
+        """Bytes that pulling would fetch, by repository and commit; what the cache has counts nothing."""
+        if isinstance(ingredient.model, Recipe):
+            inner = [*ingredient.model.ingredients, *([ingredient.model.base] if ingredient.model.base else [])]
+            return {commit: count for part in inner for commit, count in self.to_download(part).items()}
+        found = {}
+        for reference, subfolder in ((ingredient.model, ingredient.subfolder), (ingredient.base, None)):
+            if reference is not None and _is_hub(self.settle(reference)):
+                commit = self._commit(self.settle(reference))
+                missing = [] if commit.folder else [n for n in _needed(commit, subfolder) if not _cached(commit, n)]
+                found["/".join(filter(None, [reference, subfolder]))] = sum(commit.sizes[n] for n in missing)
+        return found
 
     def _pin_one(self, ingredient: Ingredient, base: Ingredient | None) -> Ingredient:
         reference = self.settle(str(ingredient.model))

@@ -26,7 +26,7 @@ def prepare(recipe: Recipe, opener: Opener) -> tuple[Recipe, Plan, Soup]:
         pinned = replace(pinned, base=_infer_base(pinned, opener))
     soup = Soup(replace(pinned, select=None), opener.headers)
     parts = [*pinned.ingredients, *([pinned.base] if pinned.base else [])]
-    downloads = [0 if isinstance(p.model, Recipe) else opener.to_download(p) for p in parts]
+    downloads = [opener.to_download(part) for part in parts]
     _, remarks = decide_license(sources(soup), recipe.output.license)
     return pinned, describe(soup, downloads, remarks), soup
 

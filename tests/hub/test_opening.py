@@ -63,7 +63,7 @@ def test_headers_cost_a_fraction_of_the_weights(hub: LocalHub, repo_id: str, tmp
     assert checkpoint.specs["a.weight"].shape == (300, 1000)
     files = 2 if sharded else 1
     assert 0 < hub.bytes_sent() < files * 101_000 < checkpoint.nbytes
-    assert opener.to_download(ingredient) > checkpoint.nbytes
+    assert sum(opener.to_download(ingredient).values()) > checkpoint.nbytes
 
 
 def test_a_range_of_a_remote_tensor_is_read_by_range(hub: LocalHub, repo_id: str, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_pulling_twice_downloads_once(hub: LocalHub, repo_id: str, tmp_path: Pat
     opener = Opener()
     ingredient = pinned(opener, repo_id)
     assert opener.pull(ingredient)["a.weight"][0, 0] == 5.0
-    assert opener.to_download(ingredient) == 0
+    assert sum(opener.to_download(ingredient).values()) == 0
     hub.clear_log()
     opener.pull(ingredient)
     assert hub.bytes_sent() == 0
@@ -231,3 +231,17 @@ def test_a_plan_of_sharded_ingredients_transfers_headers_only(hub: LocalHub, nam
     assert made.download >= total
     assert sent < 0.025 * total
     assert all(entry.range for entry in hub.log(r"GET .*\.safetensors(\?|$)"))
+
+
+def test_a_base_that_two_adapters_share_is_downloaded_and_counted_once(
+    hub: LocalHub, namespace: str, tmp_path: Path
+) -> None:
+    from hf_soups import plan
+
+    base = f"{namespace}/base"
+    hub.publish(base, folder(tmp_path / "base", 1.0))
+    for name in ("one", "two"):
+        hub.publish(f"{namespace}/{name}", adapter(tmp_path / name, base))
+    both = plan([f"{namespace}/one", f"{namespace}/two"])
+    alone = plan([base])
+    assert alone.download < both.download < 1.1 * alone.download
