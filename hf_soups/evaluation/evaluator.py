@@ -58,6 +58,7 @@ class Evaluator:
         self.metrics: dict[str, Metric] = {name: (own or {}).get(name) or metric(name) for name in evaluate.metrics}
         self._batch_size = evaluate.batch_size
         self._max_length = evaluate.max_length
+        self._dtype = evaluate.dtype
         loaded = {name: load(data, label_names, token=token) for name, data in evaluate.datasets.items()}
         roles = {name: data.role for name, data in evaluate.datasets.items()}
         seen = [examples for name, examples in loaded.items() if roles[name] in SELECTION_ROLES]
@@ -102,7 +103,9 @@ class Evaluator:
             if not built:
                 built.append(load())
             model, tokenizer = built[0]
-            return predict(model, tokenizer, examples, batch_size=self._batch_size, max_length=self._max_length)
+            return predict(
+                model, tokenizer, examples, batch_size=self._batch_size, max_length=self._max_length, dtype=self._dtype
+            )
 
         found = {}
         for name in self.datasets if datasets is None else datasets:
@@ -110,7 +113,7 @@ class Evaluator:
             everything = {
                 "batch_size": str(self._batch_size),
                 "max_length": str(self._max_length),
-                "dtype": "float32",
+                "dtype": self._dtype,
                 **(settings or {}),
             }
             key = self.cache.key(identity, examples.fingerprint, everything)

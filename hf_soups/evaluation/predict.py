@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +25,13 @@ def predict(
     *,
     batch_size: int = 64,
     max_length: int | None = None,
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+    dtype: str = "float32",
 ) -> NDArray[np.float32]:
     """[n, labels], in the order of the examples.
 
     model: sequence classifier of transformers; it comes back as it was, but on the device that Accelerate chose.
     max_length: tokens of an input (of both texts of a pair), longer ones are cut; default: what the model can read.
-    dtype: of weights and arithmetic.
+    dtype: of weights and arithmetic: float32, bfloat16 or float16.
     Batches hold inputs of similar length. They depend on token lengths and batch_size alone, so two models with one
     tokenizer get the same batches. Under `accelerate launch` every process computes everything.
     """
@@ -48,17 +49,20 @@ def predict(
     accepted = parameters if "input_ids" in parameters else encoded.keys()  # a wrapper says nothing: it gets all
     lengths = np.array([len(ids) for ids in encoded["input_ids"]])
     order = np.argsort(-lengths, kind="stable")  # the longest first: too little memory shows at once
-    outputs: list[NDArray[np.float32]] = []
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     with ExitStack() as as_it_was:
         device = as_it_was.enter_context(_placed(model))
         as_it_was.enter_context(_cast(model, getattr(torch, dtype)))
         as_it_was.enter_context(_evaluating(model))
-        as_it_was.enter_context(torch.inference_mode())
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
+
+        def forward(rows: NDArray[np.int64]) -> NDArray[np.float32]:
             batch = _padded(tokenizer, {key: [values[i] for i in rows] for key, values in encoded.items()})
             inputs = {key: value.to(device) for key, value in batch.items() if key in accepted}
-            outputs.append(_logits(model(**inputs), len(rows)))
+            with torch.inference_mode():
+                return _logits(model(**inputs), len(rows))
+
+        workers = as_it_was.enter_context(_workers(device))
+        outputs = list(workers(forward, batches))
     logits = np.empty((examples.n, outputs[0].shape[1]), dtype=np.float32)
     logits[order] = np.concatenate(outputs)
     broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
@@ -138,6 +142,26 @@ def _placed(model: Any) -> Iterator[Any]:
         for state, content in zip(shared, before, strict=True):
             state.clear()
             state.update(content)
+
+
+@contextmanager
+def _workers(device: torch.device) -> Iterator[Callable[..., Iterator[Any]]]:
+    """A `map` in order: on a CPU, as many batches at once as torch has threads, one thread each.
+
+    Small models wait more than they work when the threads share one batch: two threads took as long as one.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        yield map
+        return
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager

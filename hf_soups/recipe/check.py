@@ -116,6 +116,7 @@ def _check_evaluate(evaluate: Evaluate) -> None:
         raise RecipeError("evaluate: datasets: name at least one")
     for name, data in evaluate.datasets.items():
         one_of(data.role, ROLES, f"evaluate: datasets: {name}: role")
+    one_of(evaluate.dtype, ("float32", "bfloat16"), "evaluate: dtype")
     for key, size in (("batch_size", evaluate.batch_size), ("max_length", evaluate.max_length)):
         if size is not None and size < 1:
             raise RecipeError(f"evaluate: {key} must be at least 1, got {size}")

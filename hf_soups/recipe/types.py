@@ -90,13 +90,17 @@ class Data:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """What a good model is, here: a task, its metrics (the first one decides) and data."""
+    """What a good model is, here: a task, its metrics (the first one decides) and data.
+
+    max_length: in tokens; longer texts are cut. dtype: of the arithmetic, float32 or bfloat16.
+    """
 
     datasets: Mapping[str, Data]
     task: str = "text-classification"
     metrics: tuple[str, ...] = ("accuracy",)
     max_length: int | None = None
     batch_size: int = 64
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,20 @@ def test_inputs_that_a_model_does_not_know_are_left_out_but_a_wrapper_gets_all(
     assert wrapped.tobytes() == predict(model, tokenizer, examples, max_length=64).tobytes()
 
 
+def test_one_thread_gives_the_bits_of_several(classifier: Classifier, tokenizer: Any) -> None:
+    examples = examples_of(sentences(30), [0] * 30)
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            found.append(predict(classifier(0), tokenizer, examples, batch_size=4))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert np.array_equal(*found)
+
+
 def test_the_same_call_gives_the_same_bits(classifier: Classifier, tokenizer: Any) -> None:
     examples = examples_of(sentences(30), [0] * 30)
     first, second = (predict(classifier(0), tokenizer, examples, batch_size=8) for _ in range(2))

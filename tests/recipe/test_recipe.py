@@ -23,6 +23,8 @@ overrides:
 select: {strategy: greedy, on: validation, metric: f1, tie: ">"}
 evaluate:
   metrics: [accuracy, f1]
+  max_length: 64
+  dtype: bfloat16
   datasets:
     validation: {path: org/data, split: validation, role: select}
     pairs: {path: org/pairs, config: mnli, role: test, text: [premise, hypothesis], limit: 100}
@@ -63,6 +65,7 @@ def test_a_recipe_written_and_read_again_is_the_same() -> None:
         ("ingredients: [a/b]\nevaluate: {datasets: {v: {path: x/y, role: slect}}}", "did you mean 'select'"),
         ("ingredients: [a/b]\nevaluate: {datasets: {v: {path: x/y}}}", "role: is missing"),
         ("ingredients: [a/b]\nevaluate: {task: text, datasets: {v: {path: x/y, role: test}}}", "task: unknown"),
+        ("ingredients: [a/b]\nevaluate: {dtype: int8, datasets: {v: {path: x/y, role: test}}}", "unknown value 'int8'"),
         ("ingredients: [a/b]\noutput: {dtype: bf16}", "dtype: unknown value 'bf16'"),
         ("ingredients: [a/b]\noutput: {max_shard_size: big}", "'big' is not a size"),
         ("ingredients: [a/b]\noverrides: [{match: '*', from: base}]", "needs a base"),
