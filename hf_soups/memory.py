@@ -41,7 +41,7 @@ def merge_state_dicts(
     soup = Soup(recipe, lambda ingredient: StateDict(given[str(ingredient.model)], name=str(ingredient.model)))
     first = next(iter(state_dicts[0].values()), None)
     if isinstance(first, np.ndarray) or first is None:
-        return {name: soup[name] for name in soup}
+        return {name: np.array(soup[name]) for name in soup}
     from hf_soups.model import to_torch
 
     return {name: to_torch(soup[name]) for name in soup}

@@ -10,6 +10,8 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
 from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -74,11 +76,15 @@ class Parameter:
 
     def check(self, value: Any, where: str) -> float:
         """`value` as a float, or a RecipeError that says what is wrong `where`."""
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, Real):
             raise RecipeError(f"{where}: {self.name} must be a number, got {value!r}")
-        if not np.isfinite(value):
-            raise RecipeError(f"{where}: {self.name} must be finite, got {value!r}")
-        if self.bounds and not self.bounds.low <= value <= self.bounds.high:
+        try:
+            finite = isfinite(value)
+        except OverflowError:
+            finite = False
+        if not finite:
+            raise RecipeError(f"{where}: {self.name} must be finite, and not larger than a float can be")
+        if self.bounds and not self.bounds.low <= float(value) <= self.bounds.high:
             raise RecipeError(f"{where}: {self.name} must be {self.bounds}, got {value!r}")
         return float(value)
 

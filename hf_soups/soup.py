@@ -59,14 +59,17 @@ class Soup(Checkpoint):
         spec = self.specs[name]
         treatment = self.alignment.treatments[name]
         if treatment.rule == "copy":
-            values = self._source(treatment.source).read(name, start, stop)
-            return engine.store(values, spec.dtype, name) if spec.is_float else values
+            source = self._source(treatment.source)
+            if not spec.is_float:
+                return source.read(name, start, stop)
+            values = engine.read(source, name, start, stop, self.working)
+            return engine.store(values, spec.dtype, name)
         if treatment.rule == "equal":
             return self._equal(name, start, stop)
         if treatment.rule == "maximum":
             return np.max(np.stack([i.read(name, start, stop) for i in self.ingredients]), axis=0)
         if treatment.rule == "mean":
-            values = combine(self.ingredients, self._mean_weights(), name, start, stop, self.working)
+            values = combine(*self._mean(treatment.override), name, start, stop, self.working)
         elif self.method.kind == "coordinatewise":
             values = self._coordinatewise(name, treatment.override, start, stop)
         else:
@@ -159,19 +162,30 @@ class Soup(Checkpoint):
                 )
         return first
 
-    def _mean_weights(self) -> np.ndarray:
-        weights = self._arguments(None).get("weight")
-        n = len(self.ingredients)
-        row = np.ones(n) if weights is None else np.clip(weights[:, 0], 0, None)
-        return row / row.sum() if row.sum() > 0 else np.full(n, 1 / n)
+    def _mean(self, override: Override | None) -> tuple[list[Checkpoint], np.ndarray]:
+        """What running statistics are the mean of, and with which weights, which sum to 1.
+
+        The method's own coefficients where none is negative, so that both ends of an interpolation stay
+        exact; else the ingredients' weights, since a variance may not become negative.
+        """
+        if self.method.kind == "linear":
+            weights = self._spread(self.method.coefficients(len(self.ingredients), self._arguments(override)))
+            if weights.min() >= 0 and weights.sum() > 0:
+                return self._parts, weights / weights.sum()
+        given = self._arguments(override)
+        if "t" in given:
+            return self.ingredients, np.array([1 - given["t"], given["t"]])
+        weights = np.clip(given["weight"][:, 0], 0, None) if "weight" in given else np.ones(len(self.ingredients))
+        if weights.sum() == 0:
+            weights = np.ones(len(self.ingredients))
+        return self.ingredients, weights / weights.sum()
 
     def _combination(self, name: str, override: Override | None, start: int, stop: int) -> np.ndarray:
         """A method whose result lies in the span of the ingredients and the base."""
         with self._lock:
             if name not in self._coefficients:
                 self._coefficients[name] = self._find_coefficients(name, override)
-        parts = self.ingredients if not self.method.needs_base else [self._required_base, *self.ingredients]
-        return combine(parts, self._coefficients[name], name, start, stop, self.working)
+        return combine(self._parts, self._coefficients[name], name, start, stop, self.working)
 
     def _find_coefficients(self, name: str, override: Override | None) -> np.ndarray:
         inner = None
@@ -181,9 +195,18 @@ class Soup(Checkpoint):
             found = self.method.coefficients(len(self.ingredients), self._arguments(override), inner)
         except ValueError as error:
             raise SoupError(f"{name}: {self.method.name}: {error}") from error
-        if self.method.needs_base:  # base + sum c (x - base) = (1 - sum c) base + sum c x
-            return np.concatenate([[1 - found.sum()], found])
-        return found
+        return self._spread(found)
+
+    @property
+    def _parts(self) -> list[Checkpoint]:
+        """What a combination is made of: the ingredients, after the base for methods on differences."""
+        return [self._required_base, *self.ingredients] if self.method.needs_base else self.ingredients
+
+    def _spread(self, coefficients: np.ndarray) -> np.ndarray:
+        """Coefficients of `_parts`: base + sum c (x - base) = (1 - sum c) base + sum c x."""
+        if not self.method.needs_base:
+            return coefficients
+        return np.concatenate([[1 - coefficients.sum()], coefficients])
 
     def _coordinatewise(self, name: str, override: Override | None, start: int, stop: int) -> np.ndarray:
         values = self._arguments(override)

@@ -26,6 +26,7 @@ for _name in [name for name in os.environ if name.startswith(_SETTINGS)]:
 _HOME = tempfile.TemporaryDirectory(prefix="hf-home-")
 _HUB = LocalHub()
 os.environ.update(_HUB.environment(Path(_HOME.name)))
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models take twice as long when threads share them
 
 _numbers = itertools.count(1)
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hf_soups import AlignmentError, Ingredient, Override, Recipe, Soup
+from hf_soups import AlignmentError, CheckpointError, Ingredient, Override, Recipe, Soup
+from hf_soups.align import check_tokenizers
 from hf_soups.checkpoint import Checkpoint, StateDict
 
 GOOD = {"enc.weight": (4, 3), "enc.bias": (4,), "classifier.weight": (2, 4)}
@@ -81,6 +82,50 @@ def test_a_delta_method_needs_a_base_with_every_tensor_unless_an_override_says_o
     override = (Override("classifier.*", source="a"),)
     soup = soup_of(models, method="ties", base=Ingredient("base"), overrides=override)
     assert np.array_equal(soup["classifier.weight"], np.ones((2, 4), np.float32))
+
+
+def test_an_override_is_the_way_around_a_mismatch_and_is_compared_with_nothing() -> None:
+    lacking = {k: v for k, v in GOOD.items() if k != "enc.bias"}
+    models = {"a": model({**GOOD, "classifier.weight": (3, 4)}), "b": model(lacking)}
+    copies = (Override("classifier.*", source="a"), Override("enc.bias", source="a"))
+    soup = soup_of(models, overrides=copies)
+    assert soup["classifier.weight"].shape == (3, 4) and set(soup) == set(GOOD)
+
+
+def test_a_tensor_copied_from_the_base_must_be_there() -> None:
+    headless = {k: v for k, v in GOOD.items() if not k.startswith("classifier")}
+    copies = (Override("classifier.*", source="base"),)
+    said = refusal({"a": model(GOOD), "base": model(headless)}, base=Ingredient("base"), overrides=copies)
+    assert "base base: lacks classifier.weight" in said
+
+
+def test_config_fields_that_change_the_meaning_of_equal_weights_are_refused() -> None:
+    said = refusal({"a": model(GOOD, num_attention_heads=2), "b": model(GOOD, num_attention_heads=4)})
+    assert "num_attention_heads differs" in said and "a: 2; b: 4" in said
+    soup_of({"a": model(GOOD, dropout=0.1), "b": model(GOOD, dropout=0.2)})
+
+
+def test_labels_that_do_not_fit_the_head_are_refused() -> None:
+    models = {"a": model(GOOD, id2label={"0": "x", "1": "y"})}
+    said = refusal(models, ingredients=(Ingredient("a", labels=("x", "y", "z")),))
+    assert "3 names for a head of 2 outputs" in said
+    assert "names one twice" in refusal(models, ingredients=(Ingredient("a", labels=("x", "x")),))
+
+
+def test_a_broken_config_is_named() -> None:
+    soup_of({"a": model(GOOD, architectures=None)})
+    broken: Any = {"a": (model(GOOD)[0], [])}
+    with pytest.raises(CheckpointError, match=r"a: config\.json is not a JSON object"):
+        soup_of(broken)
+
+
+def test_vocabularies_are_compared_token_by_token() -> None:
+    def with_words(words: str) -> Checkpoint:
+        return StateDict({}, "m", {"vocab.txt": words.encode()})
+
+    check_tokenizers({"a": with_words("good\nbad\n"), "b": with_words("good\nbad"), "c": StateDict({}, "none")})
+    with pytest.raises(AlignmentError, match=r"b: its vocabulary differs from that of a in 2 tokens"):
+        check_tokenizers({"a": with_words("good\nbad"), "b": with_words("bad\ngood")})
 
 
 def test_quantised_models_are_refused() -> None:

@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from hf_soups import CheckpointError, Ingredient, Output, Override, Recipe, Soup, SoupError, merge_state_dicts
+from hf_soups import (
+    AlignmentError,
+    CheckpointError,
+    Ingredient,
+    Output,
+    Override,
+    Recipe,
+    Soup,
+    SoupError,
+    merge_state_dicts,
+)
 from hf_soups import engine as engine_module
 from hf_soups.checkpoint import StateDict
 from hf_soups.engine import kept, kth_largest
@@ -76,13 +86,13 @@ def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
-def test_the_output_dtype_is_rounded_to_once() -> None:
-    given = states(3)
-    half = soup_of(given, output=Output(dtype="bfloat16"))
-    full = soup_of(given)
-    assert half.specs["a.weight"].dtype == ml_dtypes.bfloat16
-    # through float64 accumulators and one rounding, unless the float32 soup sits on a boundary
-    assert np.mean(half["b.weight"] != full["b.weight"].astype(ml_dtypes.bfloat16)) < 1e-3
+def test_a_sixteen_bit_output_is_as_near_to_the_exact_mean_as_it_can_be() -> None:
+    given = {name: {n: np.abs(t) + 1 for n, t in state.items()} for name, state in states(5).items()}
+    exact = np.mean([state["b.weight"].astype(np.float64) for state in given.values()], axis=0)
+    half = soup_of(given, output=Output(dtype="bfloat16"))["b.weight"]
+    assert half.dtype == ml_dtypes.bfloat16
+    place = 2.0 ** (np.floor(np.log2(exact)) - 7)  # bfloat16 has 8 bits of precision
+    assert (np.abs(half.astype(np.float64) - exact) <= 0.5001 * place).all()
 
 
 def test_mixed_dtypes_take_the_bases_and_else_the_first_ones() -> None:
@@ -151,10 +161,31 @@ def test_batchnorm_statistics_are_averaged_and_its_counter_takes_the_maximum() -
         }
 
     given = {"x": state(1, 10), "y": state(3, 20), "base": state(0, 0)}
-    soup = soup_of(given, "task_arithmetic")
-    assert soup["bn.running_var"].tolist() == [2, 2]  # while the weights add up
-    assert soup["bn.weight"].tolist() == [4, 4]
+    soup = soup_of(given, "task_arithmetic", parameters={"scale": 2.0})
+    assert soup["bn.running_var"].tolist() == [2, 2]  # the mean: sums could make a variance negative
+    assert soup["bn.weight"].tolist() == [8, 8]
     assert int(soup["bn.num_batches_tracked"]) == 20
+
+
+def test_batchnorm_statistics_follow_an_interpolation_to_both_ends() -> None:
+    given: dict[str, State] = {"x": {"bn.running_mean": f32([4.0])}, "base": {"bn.running_mean": f32([2.0])}}
+    found = [soup_of(given, "interpolate", parameters={"alpha": a})["bn.running_mean"][0] for a in (0, 0.25, 1)]
+    assert found == [2.0, 2.5, 4.0]
+    ends: dict[str, State] = {"x": {"bn.running_mean": f32([4.0])}, "y": {"bn.running_mean": f32([2.0])}}
+    assert soup_of(ends, "slerp", parameters={"t": 0.25})["bn.running_mean"].tolist() == [3.5]
+
+
+def test_integers_of_different_width_do_not_fit() -> None:
+    one: State = {"bn.num_batches_tracked": np.array(3, np.int32)}
+    other: State = {"bn.num_batches_tracked": np.array(4, np.int64)}
+    with pytest.raises(AlignmentError, match="only floats are converted"):
+        soup_of({"x": one, "y": other})
+
+
+def test_a_copied_tensor_is_checked_too() -> None:
+    given: dict[str, State] = {"x": {"w": f32([np.nan])}, "y": {"w": f32([1.0])}}
+    with pytest.raises(CheckpointError, match="x: w: element 0 is nan"):
+        soup_of(given, overrides=(Override("w", source="x"),))["w"]
 
 
 def test_values_that_are_not_finite_name_the_ingredient_and_the_tensor() -> None:

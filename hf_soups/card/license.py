@@ -19,10 +19,10 @@ def decide_license(origins: Iterable[Origin], asked: str | None = None) -> tuple
 
     Raises SoupError if licences differ and none is asked for.
     """
-    said = {origin.name: _identifier(origin.license) for origin in origins}
-    silent = [name for name, license in said.items() if license is None]
-    known = sorted({license for license in said.values() if license})
-    by_name = ", ".join(f"{name}: {license}" for name, license in said.items() if license)
+    said = list(dict.fromkeys((origin.name, _identifier(origin.license)) for origin in origins))
+    silent = [name for name, license in said if license is None]
+    known = sorted({license for _, license in said if license})
+    by_name = ", ".join(f"{name}: {license}" for name, license in said if license)
     if asked is not None:
         if _identifier(asked) is None:
             raise SoupError(f"license: {asked!r} is not a licence id of the Hub, such as apache-2.0 or cc-by-4.0")
@@ -35,7 +35,7 @@ def decide_license(origins: Iterable[Origin], asked: str | None = None) -> tuple
         return None, (
             f"licence unknown: {', '.join(silent)} names none{held}, so the card names none; settle it with --license",
         )
-    return (known[0] if known else None), _remarks_on_other(known, said)
+    return (known[0] if known else None), _remarks_on_other(known, [name for name, _ in said])
 
 
 def _remarks_on_asked(asked: str, others: Sequence[str], by_name: str, silent: Sequence[str]) -> tuple[str, ...]:

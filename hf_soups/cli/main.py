@@ -14,7 +14,7 @@ import click
 import hf_soups
 from hf_soups import pipeline
 from hf_soups.cli.output import Printer, Screen, show_plan, show_results
-from hf_soups.errors import SelectionError, SoupError
+from hf_soups.errors import SoupError
 from hf_soups.method import get, names
 from hf_soups.recipe import Recipe, to_yaml
 
@@ -146,7 +146,7 @@ def merge(
     if dry_run:
         _show(printer, pipeline.plan(recipe, token=token, local=local))
         return
-    if out is None and recipe.output.hub is None:
+    if not out and recipe.output.hub is None:
         raise click.UsageError("where to? Give -o DIR, or --push-to-hub ID, or both")
     options = pipeline.Options(
         out=Path(out) if out else None,
@@ -158,10 +158,7 @@ def merge(
         local=Path(local) if local else None,
         listener=Screen(printer),
     )
-    try:
-        outcome = pipeline.run(recipe, options)
-    except SelectionError as error:
-        raise click.ClickException(str(error)) from error
+    outcome = pipeline.run(recipe, options)
     if printer.format == "json":
         printer.json(
             {
@@ -223,6 +220,10 @@ def evaluate(
         printer.json(results.to_json())
     elif printer.human:
         show_results(printer, results)
+    else:
+        for row in results.rows:
+            scores = (f"{row.scores[d][results.metrics[0]].value:.4f}" for d in results.datasets)
+            printer.data("\t".join([row.name, *scores]))
 
 
 @group.command()

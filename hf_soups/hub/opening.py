@@ -17,6 +17,7 @@ from hf_soups.hub.errors import explained
 from hf_soups.hub.pull import pull
 from hf_soups.hub.remote import RemoteFiles
 from hf_soups.recipe import Ingredient, Recipe
+from hf_soups.recipe.types import folder_name
 
 NEEDED = (".safetensors", ".safetensors.index.json")
 
@@ -99,14 +100,14 @@ class Opener:
             if not _looks_like_hub(chosen):
                 chosen = None  # a path of the machine that trained it
             elif base is not None and _name(str(base.model)) == _name(chosen):
-                chosen = str(base.model)
+                chosen = _whole(base, ingredient)
         if chosen is None:
             if base is None:
                 raise RecipeError(
                     f"{ingredient.label}: an adapter whose base is {said!r}, which cannot be found; name it with "
                     "base: (--base)"
                 )
-            chosen = str(base.model)
+            chosen = _whole(base, ingredient)
         chosen = self.settle(chosen)
         if not _is_hub(chosen):
             return chosen
@@ -145,7 +146,7 @@ class Opener:
         folder = _below(path, subfolder)
         files = LocalFiles(folder)
         card = _front_matter(folder / "README.md")
-        origin = _origin(path.name, None, subfolder, card)
+        origin = _origin(folder_name(path), None, subfolder, card)
         return files, replace(origin, path=folder)
 
     def settle(self, reference: str) -> str:
@@ -156,7 +157,7 @@ class Opener:
         if self.local is None:
             raise RecipeError(f"{reference}: on the disk of whoever made this; say where it is here with --local DIR")
         path = self.local / name
-        if "/" in name or not path.exists():
+        if not path.resolve().is_relative_to(self.local.resolve()) or not path.exists():
             raise RecipeError(f"{reference}: there is no {name} in {self.local}")
         return str(path.resolve())
 
@@ -173,7 +174,8 @@ class Opener:
 
         where = f"{repo}@{revision}" if revision else repo
         if constants.HF_HUB_OFFLINE:
-            return _from_cache(repo, revision, where)
+            with explained(where):
+                return _from_cache(repo, revision, where)
         with explained(where):
             info = HfApi(library_name="hf_soups").model_info(
                 repo, revision=revision, files_metadata=True, token=self.token
@@ -250,12 +252,24 @@ def _front_matter(readme: Path) -> Mapping[str, Any]:
         return {}
     try:
         content = yaml.safe_load(parts[1])
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{readme}: its front matter is not valid YAML; mend or remove it") from error
     return content if isinstance(content, dict) else {}
 
 
+def _whole(base: Ingredient, adapter: Ingredient) -> str:
+    """The recipe's base as an adapter's; RecipeError if it is a subfolder, which a reference cannot say."""
+    if base.subfolder is not None:
+        raise RecipeError(
+            f"{adapter.label}: an adapter cannot take the recipe's base from its subfolder {base.subfolder!r}; copy "
+            "that to a folder of its own, or name the adapter's base with base: on the ingredient"
+        )
+    return str(base.model)
+
+
 def _below(folder: Path, subfolder: str | None) -> Path:
+    if folder.is_file():
+        raise CheckpointError(f"{folder}: is a file; name the folder that holds it")
     if subfolder is None:
         return folder
     inside = (folder / subfolder).resolve()

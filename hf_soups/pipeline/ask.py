@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hf_soups.errors import RecipeError
 from hf_soups.recipe import Evaluate, Ingredient, Output, Recipe, Select, check, load, parse_size
 from hf_soups.recipe.parse import local as local_path
 
-Source = str | Path | Recipe | Sequence[str]
+Source = str | Path | Recipe | Sequence[str | Path]
 
 
 def make_recipe(
@@ -59,8 +60,13 @@ def make_recipe(
 def _read(source: Source, method: str | None) -> Recipe:
     if isinstance(source, Recipe):
         return source
-    if isinstance(source, Path) or (isinstance(source, str) and source.endswith((".yaml", ".yml"))):
+    if isinstance(source, str | Path) and str(source).endswith((".yaml", ".yml")):
         return load(source)
-    models = [source] if isinstance(source, str) else list(source)
-    ingredients = tuple(Ingredient(model=local_path(m, None)) for m in models)
+    models = [source] if isinstance(source, str | Path) else list(source)
+    for model in models:
+        if str(model).endswith((".yaml", ".yml")):
+            raise RecipeError(
+                f"{model}: a recipe stands alone; to merge it with others, list it in a recipe of its own"
+            )
+    ingredients = tuple(Ingredient(model=local_path(str(m), None)) for m in models)
     return Recipe(ingredients=ingredients, method=method or "average")

@@ -21,14 +21,29 @@ def prepare(recipe: Recipe, opener: Opener) -> tuple[Recipe, Plan, Soup]:
     Raises AlignmentError with every reason why they do not fit together, and SoupError if their licences
     differ and the recipe names none.
     """
+    _check_metrics(recipe)
     pinned = opener.pin(recipe)
     if pinned.base is None and get(pinned.method).needs_base:
         pinned = replace(pinned, base=_infer_base(pinned, opener))
     soup = Soup(replace(pinned, select=None), opener.headers)
+    _check_local_names(soup)
     parts = [*pinned.ingredients, *([pinned.base] if pinned.base else [])]
     downloads = [opener.to_download(part) for part in parts]
     _, remarks = decide_license(sources(soup), recipe.output.license)
     return pinned, describe(soup, downloads, remarks), soup
+
+
+def _check_local_names(soup: Soup) -> None:
+    """RecipeError if two local folders have one name: soup.yaml could not tell them apart."""
+    found: dict[tuple[str, str | None], Path] = {}
+    for origin in sources(soup):
+        if origin.path is not None:
+            key = (origin.name, origin.subfolder)
+            if found.setdefault(key, origin.path) != origin.path:
+                raise RecipeError(
+                    f"two folders are called {origin.name}: {found[key]} and {origin.path}; rename one, since records "
+                    "name local folders without their place"
+                )
 
 
 def check_room(out: Path, plan: Plan) -> None:
@@ -37,6 +52,14 @@ def check_room(out: Path, plan: Plan) -> None:
     free = shutil.disk_usage(folder).free
     if plan.disk > free:
         raise CheckpointError(f"{out}: needs {plan.disk:,} bytes, and the disk has {free:,} left")
+
+
+def _check_metrics(recipe: Recipe) -> None:
+    """A misspelt metric is found before anything is asked of the Hub."""
+    from hf_soups.evaluation.metrics import metric
+
+    for name in recipe.evaluate.metrics if recipe.evaluate else ():
+        metric(name)
 
 
 def _infer_base(recipe: Recipe, opener: Opener) -> Ingredient:

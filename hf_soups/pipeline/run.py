@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_soups import card, lock
+from hf_soups.align import check_tokenizers
 from hf_soups.checkpoint import Checkpoint, check_free, new_folder
-from hf_soups.errors import SelectionError
+from hf_soups.errors import CheckpointError, SelectionError
 from hf_soups.hub.opening import Opener
 from hf_soups.hub.push import Pushed
 from hf_soups.hub.push import push as push_folder
@@ -69,6 +70,7 @@ def run(recipe: Recipe, options: Options) -> Outcome:
     listener = options.listener
     if options.out is not None:
         check_free(options.out, options.overwrite)
+        _check_apart(options.out, recipe)
     opener = Opener(options.token, options.local)
     listener.tell("reading headers")
     pinned, plan, headers = prepare(recipe, opener)
@@ -91,6 +93,7 @@ def run(recipe: Recipe, options: Options) -> Outcome:
         if selection is not None and len(selection.kept) == 1 and not options.allow_single:
             raise SelectionError(f"no soup beat {selection.kept[0]} on {selection.on}; --allow-single writes it alone")
     soup = Soup(chosen, opened)
+    check_tokenizers({i.label: c for i, c in zip(soup.recipe.ingredients, soup.ingredients, strict=True)})
     every = [(ingredient, opened(ingredient)) for ingredient in pinned.ingredients] if selection else []
     repo = recipe.output.hub
     if options.out is None and repo is None:
@@ -195,6 +198,17 @@ def _write(
         card.write(folder, soup, selection, results, every, soup.recipe.output.license, repo)
         evaluation = results.to_json() if results else None
         lock.write_records(soup, folder, checksums, selection.to_json() if selection else None, evaluation)
+
+
+def _check_apart(out: Path, recipe: Recipe) -> None:
+    """CheckpointError if the output would take the place of something that the soup is made from."""
+    for ingredient in [*recipe.ingredients, *([recipe.base] if recipe.base else [])]:
+        if isinstance(ingredient.model, Recipe):
+            _check_apart(out, ingredient.model)
+            continue
+        path = Path(ingredient.model)
+        if path.is_absolute() and (out.resolve() == path.resolve() or out.resolve() in path.resolve().parents):
+            raise CheckpointError(f"{out}: is or holds the ingredient {path.name}; choose another output folder")
 
 
 def _push(out: Path, repo: str, recipe: Recipe, options: Options) -> Pushed:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hf_soups.align import label_names
+from hf_soups.align import config_of, label_names
+from hf_soups.checkpoint import Checkpoint
 from hf_soups.errors import RecipeError
 from hf_soups.hub.opening import Opener
 from hf_soups.pipeline.listener import Listener
@@ -29,8 +30,8 @@ def candidates_for(recipe: Recipe, soup: Soup, opener: Opener, token: str | None
 
     if recipe.evaluate is None:
         raise RecipeError("evaluate: no data; add evaluate: to the recipe, or name a dataset (--dataset)")
-    config = json.loads(soup.assets.get("config.json", b"{}"))
-    architecture = (config.get("architectures") or ["an unknown architecture"])[0]
+    config = config_of(soup)
+    architecture = str((config.get("architectures") or ["an unknown architecture"])[0])
     if not architecture.endswith("ForSequenceClassification"):
         raise RecipeError(f"evaluate: {recipe.evaluate.task} needs a sequence classifier; this is {architecture}")
     labels = soup.alignment.labels or label_names(config) or ()
@@ -60,8 +61,8 @@ def select(recipe: Recipe, candidates: Candidates, listener: Listener) -> Select
 def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -> Results:
     """Every row of the table: base, ingredients, the soup of all, the chosen one, ensemble.
 
-    The base is left out where it has no head. Differences are to the ingredient that is best on the
-    selection data; there are none without such data.
+    The base is left out where it has no head, or one of other labels. Differences are to the ingredient that is
+    best on the selection data; there are none without such data.
     """
     evaluator = candidates.evaluator
     logits = [candidates.logits(candidates.open(i)) for i in recipe.ingredients]
@@ -73,7 +74,7 @@ def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -
     rows = []
     if recipe.base is not None:
         base = candidates.open(recipe.base)
-        if set(base.specs) == set(candidates.open(recipe.ingredients[0]).specs):
+        if _same_head(base, candidates.open(recipe.ingredients[0]), evaluator.label_names):
             rows.append(evaluator.row(recipe.base.label, "base", candidates.logits(base), best))
     for ingredient, one in zip(recipe.ingredients, logits, strict=True):
         rows.append(evaluator.row(ingredient.label, "ingredient", one, best))
@@ -87,6 +88,14 @@ def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -
         together = {name: evaluator.ensemble([one[name] for one in logits]) for name in logits[0]}
         rows.append(evaluator.row("ensemble", "ensemble", together, best))
     return evaluator.results(rows)
+
+
+def _same_head(base: Checkpoint, ingredient: Checkpoint, labels: Sequence[str]) -> bool:
+    """Whether a base gives the same outputs, by shape and by name, so that its scores mean the same."""
+    shapes = {name: spec.shape for name, spec in base.specs.items()}
+    said = label_names(config_of(base), base.origin.name)
+    same_names = said is None or [n.lower() for n in said] == [n.lower() for n in labels]
+    return same_names and shapes == {name: spec.shape for name, spec in ingredient.specs.items()}
 
 
 def _name_of_all(recipe: Recipe, selection: Selection | None) -> tuple[str, Kind]:

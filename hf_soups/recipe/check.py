@@ -36,6 +36,8 @@ def check(recipe: Recipe, nested: bool = False) -> Recipe:
         raise RecipeError(
             f"ingredients: {method.name} takes exactly {method.ingredients}, got {len(recipe.ingredients)}"
         )
+    if recipe.base is not None and not isinstance(recipe.base.model, str):
+        raise RecipeError("base: a Hub id or a folder is needed, not a recipe")
     _check_values(method, recipe.parameters, "parameters")
     for ingredient in recipe.ingredients:
         _check_values(method, ingredient.parameters, f"ingredients: {ingredient.label}", each_only=True)
@@ -125,14 +127,14 @@ def _check_evaluate(evaluate: Evaluate) -> None:
 def _check_select(select: Select, evaluate: Evaluate | None) -> None:
     one_of(select.strategy, STRATEGIES, "select: strategy")
     one_of(select.tie, TIES, "select: tie")
-    if select.strategy == "uniform":
-        return
     if evaluate is None:
+        if select.strategy == "uniform":
+            return
         raise RecipeError(f"select: {select.strategy} needs evaluate: with a dataset of role select")
     chosen = [name for name, data in evaluate.datasets.items() if data.role == "select"]
     if select.on is not None:
         one_of(select.on, chosen, "select: on")
-    elif len(chosen) != 1:
+    elif len(chosen) != 1 and select.strategy != "uniform":
         raise RecipeError(f"select: on: which dataset? {len(chosen)} have role select")
     if select.metric is not None:
         one_of(select.metric, evaluate.metrics, "select: metric")

@@ -14,6 +14,7 @@ from hf_soups.recipe import strict_yaml
 from hf_soups.recipe.check import check
 from hf_soups.recipe.types import Data, Evaluate, Ingredient, Output, Override, Recipe, Select
 
+MAX_SIZE = 2.0**63  # bytes; the largest file that anything can address
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
@@ -38,7 +39,10 @@ def parse_size(size: str | int, where: str = "max_shard_size") -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B?)\s*", str(size).upper())
     if not found or found[2] not in UNITS:
         raise RecipeError(f"{where}: {size!r} is not a size; write for instance 5GB or 200MB")
-    return int(float(found[1]) * UNITS[found[2]])
+    size_in_bytes = float(found[1]) * UNITS[found[2]]
+    if size_in_bytes > MAX_SIZE:
+        raise RecipeError(f"{where}: {size!r} is more than any file can hold")
+    return int(size_in_bytes)
 
 
 def _recipe(content: Any, where: str, folder: Path | None) -> Recipe:
@@ -170,8 +174,13 @@ def _output(value: Any) -> Output:
 
 def local(reference: str, folder: Path | None) -> str:
     """An absolute path where the reference names something on this disk, else the reference itself."""
+    if not reference:
+        raise RecipeError("an empty text is neither a Hub id nor a folder")
     looks_local = reference.startswith((".", "~", "/"))
-    path = Path(reference).expanduser()
+    try:
+        path = Path(reference).expanduser()
+    except RuntimeError as error:
+        raise RecipeError(f"{reference}: {error}") from error
     if not path.is_absolute():
         path = (folder or Path.cwd()) / path
     return str(path.resolve()) if looks_local or path.exists() else reference

@@ -28,7 +28,7 @@ def parse(text: str) -> Any:
     """The content of one YAML document.
 
     Differs from PyYAML's safe loader: no aliases, no key twice, string keys only, and YAML 1.2's
-    scalars, so that `on:` and `no` are texts and `5e-5` is a number.
+    scalars, so that `on:`, `no`, `1:30` and `2024-01-31` are texts, `5e-5` is a number and `0777` is 777.
     """
     try:
         return yaml.load(text, Loader=_StrictLoader)
@@ -36,6 +36,8 @@ def parse(text: str) -> Any:
         raise RecipeError(f"not valid YAML: {error}") from error
     except RecursionError as error:
         raise RecipeError("nested too deeply") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:  # from a scalar with a tag
+        raise RecipeError(f"not valid YAML: a value is not what its tag says ({error})") from error
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -65,14 +67,24 @@ class _StrictLoader(yaml.SafeLoader):
             keys.add(key)
         return super().construct_mapping(node, deep=deep)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        text = self.construct_scalar(node)
+        if not INTEGER.match(text):
+            raise yaml.MarkedYAMLError(None, None, f"{text!r} is not an integer", node.start_mark)
+        return int(text, 0 if text[:2] in ("0o", "0x") else 10)
 
+
+INTEGER = re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z")
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_yaml_int)
+REPLACED = ("bool", "float", "int", "timestamp")  # YAML 1.1's scalars that people do not mean
 _StrictLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag.rsplit(":", 1)[1] not in ("bool", "float")]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.rsplit(":", 1)[1] not in REPLACED]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _StrictLoader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")
 )
+_StrictLoader.add_implicit_resolver("tag:yaml.org,2002:int", INTEGER, list("-+0123456789"))
 _StrictLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"(?:[-+]?(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"),

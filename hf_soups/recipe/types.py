@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,10 +35,14 @@ class Ingredient:
             return self.name
         if isinstance(self.model, Recipe):
             return f"{self.model.method}({', '.join(i.label for i in self.model.ingredients)})"
-        if Path(self.model).is_absolute():
-            return Path(self.model).name
-        reference = self.model.split("@")[0]
+        path = Path(self.model)
+        reference = folder_name(path) if path.is_absolute() else self.model.split("@")[0]
         return f"{reference}/{self.subfolder}" if self.subfolder else reference
+
+
+def folder_name(path: Path) -> str:
+    """What a local folder is called: its name, a trainer's `checkpoint-500` after its run's."""
+    return f"{path.parent.name}/{path.name}" if re.fullmatch(r"checkpoint-\d+", path.name) else path.name
 
 
 @dataclass(frozen=True)

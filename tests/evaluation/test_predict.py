@@ -151,7 +151,7 @@ def test_one_thread_gives_the_bits_of_several(classifier: Classifier, tokenizer:
             assert torch.get_num_threads() == count
     finally:
         torch.set_num_threads(threads)
-    assert np.array_equal(*found)
+    assert np.array_equal(found[0], found[1])
 
 
 def test_the_same_call_gives_the_same_bits(classifier: Classifier, tokenizer: Any) -> None:
