@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +20,10 @@ from hf_soups.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# Without one of these transformers invents a tokenizer.
+TOKENIZER = "tokenizer.json vocab.txt vocab.json merges.txt *.model *.tiktoken".split()
+OTHER_INPUTS = ("pixel_values", "input_values", "input_features")  # of models that see or hear
 
 
 def load_model(checkpoint: Checkpoint) -> PreTrainedModel:
@@ -59,27 +67,49 @@ def check_folder(folder: Path) -> None:
 
     Only text models are run; others are loaded.
     """
-    import torch
-    import transformers
-
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    kind = getattr(transformers, (config.get("architectures") or ["AutoModel"])[0])
-    model, report = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
+    where = "the written soup"
+    file = folder / "config.json"
+    if not file.is_file():
+        raise CheckpointError(f"{where} has no config.json, so it cannot be checked by loading")
+    names = _architectures(file.read_bytes(), where)
+    with _said_of(where, folder), _no_bars():
+        kind = _class(names or ["AutoModel"], where)
+        model, report = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
     lost = {key: sorted(map(str, report[key])) for key in ("missing_keys", "unexpected_keys", "mismatched_keys")}
     if any(lost.values()):
-        raise CheckpointError(f"the written soup does not load completely: {lost}")
-    if "input_ids" not in model.forward.__code__.co_varnames:
-        return
+        raise CheckpointError(f"{where} does not load completely: {lost}")
+    with _said_of(where, folder):
+        finite = _gives_finite(model.eval())
+    if not finite:
+        raise CheckpointError(f"{where} loads, but gives values that are not finite")
+
+
+def _gives_finite(model: PreTrainedModel) -> bool:
+    """Run a text model on a few small token ids; True for what is no text model."""
+    import torch
+
+    parameters = inspect.signature(model.forward).parameters
+    if "input_ids" not in parameters or any(name in parameters for name in OTHER_INPUTS):
+        return True
+    size = model.get_input_embeddings().weight.shape[0]
+    end = getattr(model.config, "eos_token_id", None)  # where the sequence classifiers of BART and T5 look
+    last = end if isinstance(end, int) and 0 <= end < size else 8 % size
+    ids = torch.tensor([[*(n % size for n in range(1, 8)), last]])  # one row: a batch may need a padding token
+    if type(model).__name__.endswith("ForMultipleChoice"):
+        ids = ids[None]
+    inputs = {name: ids for name in ("input_ids", "decoder_input_ids") if name in parameters}
     with torch.inference_mode():
-        output = model.eval()(input_ids=torch.arange(1, 9).reshape(2, 4))
-    if not torch.isfinite(output[0]).all():
-        raise CheckpointError("the written soup loads, but gives values that are not finite")
+        output = model(**inputs)
+    values = [v for v in output.values() if isinstance(v, torch.Tensor) and v.is_floating_point()]
+    return all(bool(torch.isfinite(v).all()) for v in values)
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     """The tokenizer among the checkpoint's files; CheckpointError if there is none."""
     from transformers import AutoTokenizer
 
+    if not any(fnmatchcase(name, pattern) for name in checkpoint.assets for pattern in TOKENIZER):
+        raise CheckpointError(f"{checkpoint.origin.name}: no tokenizer files; add those that it was trained with")
     with tempfile.TemporaryDirectory() as folder:
         write_assets(checkpoint, Path(folder))
         try:
@@ -110,19 +140,68 @@ def _build(checkpoint: Checkpoint) -> PreTrainedModel:
     import torch
     import transformers
 
+    where = checkpoint.origin.name
     if "config.json" not in checkpoint.assets:
-        raise CheckpointError(f"{checkpoint.origin.name}: no config.json, so it cannot be loaded as a model")
-    content: dict[str, Any] = json.loads(checkpoint.assets["config.json"])
-    names = content.get("architectures") or []
+        raise CheckpointError(f"{where}: no config.json, so it cannot be loaded as a model")
+    content = checkpoint.assets["config.json"]
+    kind = _class(_architectures(content, where), where)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "config.json").write_bytes(content)
+        with _said_of(where, folder):
+            config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            config.dtype = torch.float32
+            model: PreTrainedModel = kind(config).to(torch.float32).eval()
+    return model
+
+
+def _architectures(config: bytes, where: str) -> list[str]:
+    """The class names in a config.json; CheckpointError if it is not one."""
+    try:
+        names = json.loads(config).get("architectures") or []
+        return [name for name in names if isinstance(name, str)]
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{where}: config.json is not the config of a model: {error}") from error
+
+
+def _class(names: Sequence[str], where: str) -> Any:
+    import transformers
+
     kind = getattr(transformers, names[0], None) if names else None
-    if kind is None:
+    if not hasattr(kind, "from_pretrained"):
         raise CheckpointError(
-            f"{checkpoint.origin.name}: config.json names the architecture {names[0] if names else 'nothing'}, which "
+            f"{where}: config.json names the architecture {names[0] if names else 'nothing'}, which "
             "transformers does not have"
         )
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "config.json").write_bytes(checkpoint.assets["config.json"])
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    config.dtype = torch.float32
-    model: PreTrainedModel = kind(config).to(torch.float32).eval()
-    return model
+    return kind
+
+
+@contextmanager
+def _said_of(where: str, folder: Path) -> Iterator[None]:
+    """What transformers cannot do with a folder as a CheckpointError that names the model, not the folder."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        yield
+    except (
+        OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, ImportError,
+        StrictDataclassError,
+    ) as error:  # fmt: skip
+        reason = " ".join(str(error).replace(str(folder), "its folder").split())
+        raise CheckpointError(f"{where}: does not work in transformers: {reason or type(error).__name__}") from error
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
+    from transformers.utils import logging
+
+    were_on, hub_were_off = logging.is_progress_bar_enabled(), are_progress_bars_disabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if were_on:
+            logging.enable_progress_bar()
+        if hub_were_off:
+            disable_progress_bars()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,8 +65,25 @@ def read_adapter_config(content: Mapping[str, Any], where: str) -> AdapterConfig
     return AdapterConfig(
         base=content.get("base_model_name_or_path") or None,
         base_revision=content.get("revision") or None,
-        alpha=float(content.get("lora_alpha", 8)),
-        alpha_pattern=content.get("alpha_pattern") or {},
+        alpha=_number(content.get("lora_alpha", 8), f"{where}: lora_alpha"),
+        alpha_pattern=_patterns(content.get("alpha_pattern") or {}, f"{where}: alpha_pattern"),
         rank_scaled=bool(content.get("use_rslora")),
         transposed=bool(content.get("fan_in_fan_out")),
     )
+
+
+def _number(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise CheckpointError(f"{where}: {value!r} is not a number; save the adapter again with PEFT")
+    return float(value)
+
+
+def _patterns(content: Any, where: str) -> Mapping[str, float]:
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{where}: {content!r} does not give numbers by module; save the adapter again with PEFT")
+    for pattern in content:
+        try:
+            re.compile(pattern)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise CheckpointError(f"{where}: {pattern!r} is not a regular expression: {error}") from error
+    return {pattern: _number(value, f"{where}: {pattern}") for pattern, value in content.items()}

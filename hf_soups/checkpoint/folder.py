@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from hf_soups.errors import CheckpointError
 
+MADE = ("soup.lock.json", "training.json")  # the last file of a merge, of a fine-tune: such folders may be replaced
+
 
 @contextmanager
-def new_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(out: Path, overwrite: bool = False, made: Collection[str] = MADE) -> Iterator[Path]:
     """A folder to fill beside `out`, which takes its name in one rename if the block ends well.
 
-    Whatever happens, `out` is absent, as it was, or complete. What a killed run left behind is removed.
+    Whatever happens, `out` is absent, as it was, or complete. What a killed run left behind is restored or
+    removed first. Without `overwrite`, of two runs that fill the same folder the first to finish keeps it.
+    made: any of these files shows that a folder is one of ours and may be overwritten.
     Raises CheckpointError if `out` is not empty and may not be replaced.
     """
-    out = out.absolute()
-    check_free(out, overwrite)
+    out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
     _restore_and_sweep(out)
+    check_free(out, overwrite, made)
     run = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     partial = out.with_name(f"{out.name}.partial-{run}")
     partial.mkdir()
     try:
         yield partial
         _sync(partial)
+        check_free(out, overwrite, made)
         old = out.with_name(f"{out.name}.old-{run}")
-        replaced = out.is_dir() and any(out.iterdir())
-        if replaced:
+        if replaced := _is_filled(out):
             os.rename(out, old)
-        os.rename(partial, out)
+        try:
+            _take_name(partial, out)
+        finally:
+            if replaced and not out.exists():
+                os.rename(old, out)
         _sync(out.parent)
         if replaced:
             shutil.rmtree(old)
@@ -43,12 +52,36 @@ def new_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def check_free(out: Path, overwrite: bool) -> None:
+def check_free(out: Path, overwrite: bool, made: Collection[str] = MADE) -> None:
     """CheckpointError if `out` holds something and may not be replaced."""
     if out.is_file():
         raise CheckpointError(f"{out}: is a file; name a folder")
-    if out.is_dir() and any(out.iterdir()) and not overwrite:
-        raise CheckpointError(f"{out}: the output folder is not empty; choose another or pass --overwrite")
+    if not _is_filled(out):
+        return
+    if not overwrite:
+        raise CheckpointError(_not_empty(out))
+    if not any((out / name).is_file() for name in made):
+        raise CheckpointError(
+            f"{out}: not made by hf_soups, so it is not replaced; choose another or remove it yourself"
+        )
+
+
+def _is_filled(out: Path) -> bool:
+    return out.is_dir() and any(out.iterdir())
+
+
+def _not_empty(out: Path) -> str:
+    return f"{out}: the output folder is not empty; choose another or pass --overwrite"
+
+
+def _take_name(partial: Path, out: Path) -> None:
+    """Rename onto an absent or empty folder; another run may have filled it this very moment."""
+    try:
+        os.rename(partial, out)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise CheckpointError(_not_empty(out)) from error
+        raise
 
 
 def _restore_and_sweep(out: Path) -> None:

@@ -98,6 +98,10 @@ def build(specs: Mapping[str, Spec], metadata: Mapping[str, str]) -> bytes:
 
 def _entry(name: str, entry: Any, where: str) -> tuple[int, int, Spec]:
     try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise CheckpointError(f"{where}: {name!a}: a tensor name that is not Unicode text") from error
+    try:
         shape, (start, stop), code = entry["shape"], entry["data_offsets"], entry["dtype"]
         whole = [*shape, start, stop]
         if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in whole):

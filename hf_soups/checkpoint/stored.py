@@ -67,6 +67,8 @@ class Stored(Checkpoint):
             self._add(file)
         if index is not None:
             self._check_index(index)
+        if not self.specs:
+            raise CheckpointError(f"{files.where}: holds no tensors; fetch it again")
 
     def read(self, name: str, start: int, stop: int) -> np.ndarray:
         source, offset = self._places[name]
@@ -98,7 +100,9 @@ class Stored(Checkpoint):
         text = head[8 : 8 + length]
         self.header_sha256[file] = hashlib.sha256(text).hexdigest()
         specs, offsets = header.parse(text, source.size, where)
-        for name in specs:
+        for name, spec in specs.items():
+            if spec.is_float and spec.dtype.itemsize == 1:
+                raise CheckpointError(f"{where}: {name}: 8-bit floats need their scales; dequantise the model first")
             if name in self.specs:
                 raise CheckpointError(f"{where}: {name} is in another shard too; the shards are not of one model")
             self._places[name] = (source, offsets[name])

@@ -15,6 +15,7 @@ import numpy as np
 from hf_soups.checkpoint import header
 from hf_soups.checkpoint.base import Spec
 from hf_soups.checkpoint.folder import write_text
+from hf_soups.errors import CheckpointError
 
 METADATA = {"format": "pt"}  # transformers refuses files without it
 
@@ -49,11 +50,19 @@ class ShardWriter:
 
     @contextmanager
     def file(self, name: str) -> Iterator[ShardFile]:
-        """One file, header written; leaving the block makes it durable and records its checksum."""
+        """One file, header written; leaving the block makes it durable and records its checksum.
+
+        Raises CheckpointError if other than the bytes that the header describes were appended.
+        """
         with open(self.folder / name, "xb") as handle:
             file = ShardFile(handle)
             file.append(header.build(self.shards[name], METADATA))
+            expected = file.size + sum(spec.nbytes for spec in self.shards[name].values())
             yield file
+            if file.size != expected:
+                raise CheckpointError(
+                    f"{name}: {file.size:,} bytes written, but its header describes {expected:,}; nobody could read it"
+                )
             handle.flush()
             os.fsync(handle.fileno())
         self.checksums[name] = f"crc32:{file.checksum:08x}"
@@ -68,13 +77,18 @@ class ShardWriter:
 
 
 class ShardFile:
-    """An open file that is only appended to."""
+    """An open file that is only appended to.
+
+    size, checksum: bytes so far, and their CRC-32.
+    """
 
     def __init__(self, handle: BinaryIO) -> None:
         self._handle = handle
+        self.size = 0
         self.checksum = 0
 
     def append(self, content: bytes | np.ndarray) -> None:
-        data = content if isinstance(content, bytes) else np.ascontiguousarray(content).view(np.uint8).data
+        data = content if isinstance(content, bytes) else np.ascontiguousarray(content).reshape(-1).view(np.uint8).data
         self._handle.write(data)
+        self.size += len(data)
         self.checksum = zlib.crc32(data, self.checksum)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hf_soups.errors import CheckpointError, HubError
@@ -38,7 +39,7 @@ def push(
 ) -> Pushed:
     """Upload each weight file, then commit all files at once on top of the branch's present head.
 
-    Stale weights of an earlier push are deleted in the same commit, and afterwards the remote checksums
+    Stale top-level weights of an earlier push are deleted in the same commit, and afterwards the remote checksums
     are compared with the local files. Raises HubError if the branch moved meanwhile (nothing is
     published then), and CheckpointError if the folder is not a finished soup.
     """
@@ -56,7 +57,7 @@ def push(
                 tell(f"uploading {addition.path_in_repo}")
                 api.preupload_lfs_files(repo, additions=[addition], create_pr=create_pr)
         present = {s.rfilename for s in head.siblings or []}
-        stale = sorted(n for n in present if n not in names and n.endswith((".safetensors", ".safetensors.index.json")))
+        stale = sorted(n for n in present if _is_stale(n, names))
         commit = api.create_commit(
             repo,
             [*additions, *(CommitOperationDelete(path_in_repo=n) for n in stale)],
@@ -70,17 +71,36 @@ def push(
 
 
 def _finished(folder: Path) -> list[str]:
-    """The names of a finished soup's files; its lock names each with its size."""
+    """The names of a finished soup's files, each as its lock describes it: size and CRC-32."""
     lock = folder / "soup.lock.json"
-    try:
-        outputs = json.loads(lock.read_text(encoding="utf-8"))["outputs"]
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{folder}: no readable soup.lock.json, so not a finished soup") from error
-    for name, entry in outputs.items():
+    outputs = _outputs(lock)
+    for name, (size, checksum) in outputs.items():
         file = folder / name
-        if not file.is_file() or file.stat().st_size != entry["bytes"]:
+        if not file.is_file() or file.stat().st_size != size or _crc32(file) != checksum:
             raise CheckpointError(f"{file}: not as soup.lock.json describes it; merge again")
     return [*sorted(outputs), lock.name]
+
+
+def _outputs(lock: Path) -> dict[str, tuple[int, str]]:
+    """File name → bytes and checksum, as a lock says; CheckpointError if it is no lock of ours."""
+    try:
+        content = json.loads(lock.read_text(encoding="utf-8"))["outputs"]
+        outputs = {name: (int(entry["bytes"]), str(entry["checksum"])) for name, entry in content.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise CheckpointError(f"{lock.parent}: no readable soup.lock.json, so not a finished soup") from error
+    for name in outputs:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+            raise CheckpointError(f"{lock}: names {name!a}, which is not a file of this folder; merge again")
+    if not outputs:
+        raise CheckpointError(f"{lock.parent}: soup.lock.json names no files, so not a finished soup")
+    return outputs
+
+
+def _is_stale(name: str, names: Collection[str]) -> bool:
+    """Would this file of an earlier push make the new weights load as something else? Subfolders are not ours."""
+    weights = name.endswith((".safetensors", ".safetensors.index.json")) or name == "adapter_config.json"
+    return weights and "/" not in name and name not in names
 
 
 def _compare(api: Any, folder: Path, names: list[str], repo: str, sha: str, before: str) -> None:
@@ -91,6 +111,14 @@ def _compare(api: Any, folder: Path, names: list[str], repo: str, sha: str, befo
         same = entry is not None and (lfs == _sha256(folder / name) if lfs else entry.blob_id == _blob(folder / name))
         if not same:
             raise HubError(f"{repo}@{sha[:12]}/{name}: not what was sent; the commit before was {before}")
+
+
+def _crc32(path: Path) -> str:
+    checksum = 0
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK):
+            checksum = zlib.crc32(block, checksum)
+    return f"crc32:{checksum:08x}"
 
 
 def _sha256(path: Path) -> str:

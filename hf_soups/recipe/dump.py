@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from hf_soups.recipe import strict_yaml
 from hf_soups.recipe.types import Ingredient, Override, Recipe
 
 
@@ -32,7 +33,20 @@ def to_dict(part: Any) -> Any:
 
 def to_yaml(recipe: Recipe) -> str:
     """The recipe as YAML, in the order in which people write it."""
-    return yaml.safe_dump(to_dict(recipe), sort_keys=False, allow_unicode=True, width=100)
+    return yaml.dump(to_dict(recipe), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that PyYAML or our own reader would take for something else."""
+
+
+_Dumper.yaml_implicit_resolvers = {
+    first: [
+        *yaml.SafeDumper.yaml_implicit_resolvers.get(first, []),
+        *strict_yaml.RESOLVERS.get(first, []),
+    ]
+    for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *strict_yaml.RESOLVERS}
+}
 
 
 def _content(part: Any, skip: str = "") -> dict[str, Any]:

@@ -90,3 +90,6 @@ _StrictLoader.add_implicit_resolver(
     re.compile(r"(?:[-+]?(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"),
     list("-+.0123456789"),
 )
+
+RESOLVERS = _StrictLoader.yaml_implicit_resolvers
+"""What plain scalars are taken for, by their first character."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from hf_soups.checkpoint import new_folder
 with new_folder(Path(sys.argv[1]), overwrite=True) as folder:
     (folder / "a").write_text("new")
+    (folder / "soup.lock.json").touch()
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -43,6 +44,7 @@ def run(program: str, out: Path) -> int:
 def make(out: Path, text: str, overwrite: bool = False) -> None:
     with new_folder(out, overwrite) as folder:
         (folder / "a").write_text(text)
+        (folder / "soup.lock.json").touch()
 
 
 def names(folder: Path) -> list[str]:
@@ -74,7 +76,7 @@ def test_overwriting_replaces_the_whole_folder(tmp_path: Path) -> None:
     make(tmp_path / "out", "old")
     (tmp_path / "out" / "stale").write_text("x")
     make(tmp_path / "out", "new", overwrite=True)
-    assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["a"]
+    assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["a", "soup.lock.json"]
 
 
 def test_a_killed_run_leaves_nothing_at_the_path_and_the_next_run_cleans_up(tmp_path: Path) -> None:
@@ -95,11 +97,61 @@ def test_killed_between_the_two_renames_the_old_folder_comes_back(tmp_path: Path
     assert (out / "a").read_text() == "old" and names(tmp_path) == ["out"]
 
 
-def test_the_partial_folder_of_a_live_process_stays(tmp_path: Path) -> None:
-    with new_folder(tmp_path / "out") as first:
-        make(tmp_path / "out", "the other run")
-        assert first.exists()
-        # the race is decided by the rename: a folder that is not empty cannot be replaced by it
-        (first / "a").write_text("late")
-        os.rename(tmp_path / "out", tmp_path / "elsewhere")
-    assert (tmp_path / "out" / "a").read_text() == "late"
+def test_what_a_killed_run_moved_aside_comes_back_before_anything_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    make(out, "old")
+    run(KILLED_BETWEEN_RENAMES, out)
+    with pytest.raises(CheckpointError, match="not empty"):
+        make(out, "new")
+    assert (out / "a").read_text() == "old" and names(tmp_path) == ["out"]
+
+
+def test_of_two_runs_at_once_the_first_to_finish_keeps_the_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(CheckpointError, match=r"not empty.*--overwrite"), new_folder(out) as late:
+        make(out, "first")
+        assert late.exists()  # the other run leaves the partial folder of a live process alone
+    assert (out / "a").read_text() == "first" and names(tmp_path) == ["out"]
+
+
+def test_a_folder_that_appears_after_the_last_check_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, rename = tmp_path / "out", os.rename
+
+    def other_run_first(source: Path, target: Path) -> None:
+        out.mkdir()
+        (out / "a").write_text("first")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", other_run_first)
+    with pytest.raises(CheckpointError, match="not empty"):
+        make(out, "late")
+    assert (out / "a").read_text() == "first" and names(tmp_path) == ["out"]
+
+
+def test_overwriting_replaces_only_what_hf_soups_made(tmp_path: Path) -> None:
+    out = tmp_path / "thesis"
+    out.mkdir()
+    (out / "chapter-1").write_text("years of work")
+    with pytest.raises(CheckpointError, match="not made by hf_soups, so it is not replaced"):
+        make(out, "new", overwrite=True)
+    assert names(tmp_path) == ["thesis"] and names(out) == ["chapter-1"]
+    (out / "training.json").touch()
+    make(out, "new", overwrite=True)
+    assert (out / "a").read_text() == "new"
+
+
+def test_a_link_stays_and_the_folder_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    make(tmp_path / "disk" / "soup", "old")
+    link = tmp_path / "out"
+    link.symlink_to(tmp_path / "disk" / "soup")
+    make(link, "new", overwrite=True)
+    assert link.is_symlink() and (link / "a").read_text() == "new" and names(tmp_path / "disk") == ["soup"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_empty_folder_is_always_free(tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "out").mkdir()
+    make(tmp_path / "out", "new", overwrite)
+    assert (tmp_path / "out" / "a").read_text() == "new" and names(tmp_path) == ["out"]

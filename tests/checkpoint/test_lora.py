@@ -119,3 +119,21 @@ def test_factors_without_their_partner_are_refused(tmp_path: Path) -> None:
     save_file(tensors, file)
     with pytest.raises(CheckpointError, match="no supported kind"):
         open_lora(base, tmp_path / "adapter")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("lora_alpha", "abc"),
+        ("lora_alpha", None),
+        ("lora_alpha", float("nan")),
+        ("alpha_pattern", ["x"]),
+        ("alpha_pattern", {"query": "x"}),
+        ("alpha_pattern", {"(": 1}),
+    ],
+)
+def test_a_field_that_means_nothing_is_named(field: str, value: object) -> None:
+    from hf_soups.checkpoint.adapter_config import read_adapter_config
+
+    with pytest.raises(CheckpointError, match=f"adapter: {field}"):
+        read_adapter_config({"peft_type": "LORA", field: value}, "adapter")

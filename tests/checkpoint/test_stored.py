@@ -118,6 +118,34 @@ def test_a_huge_header_length_is_refused_before_anything_is_allocated(tmp_path: 
         stored(tmp_path)
 
 
+def test_a_checkpoint_without_tensors_is_refused(tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "one" / "model.safetensors", {})
+    with pytest.raises(CheckpointError, match="holds no tensors"):
+        stored(tmp_path / "one")
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {}}))
+    with pytest.raises(CheckpointError, match="holds no tensors"):
+        stored(tmp_path)
+
+
+def by_hand(folder: Path, name: str, dtype: str, size: int) -> Path:
+    """A file with one tensor of 4 elements."""
+    header = json.dumps({name: {"dtype": dtype, "shape": [4], "data_offsets": [0, 4 * size]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4 * size))
+    return folder
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])
+def test_8_bit_floats_are_refused_because_their_scales_are_elsewhere(tmp_path: Path, dtype: str) -> None:
+    with pytest.raises(CheckpointError, match=r"layer\.weight: 8-bit floats need their scales; dequantise"):
+        stored(by_hand(tmp_path, "layer.weight", dtype, 1))
+
+
+def test_a_tensor_name_that_is_not_unicode_text_is_refused_when_read(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not Unicode text") as caught:
+        stored(by_hand(tmp_path, "a\ud800", "F32", 4))
+    str(caught.value).encode()  # the message itself can be printed
+
+
 ORIGINAL: dict[str, np.ndarray] = {"a": np.arange(6, dtype=np.float32), "b": np.ones((2, 2), np.float16)}
 
 

@@ -195,6 +195,43 @@ def test_an_adapter_whose_base_cannot_be_found_takes_the_recipes(tmp_path: Path,
     assert recipe.ingredients[0].base == base
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_an_adapter_never_takes_the_root_for_a_base_in_a_subfolder(
+    hub: LocalHub, namespace: str, tmp_path: Path, named: bool
+) -> None:
+    two = f"{namespace}/two"
+    folder(tmp_path / "two", 1.0)
+    folder(tmp_path / "two" / "inner", 2.0)
+    hub.publish(two, tmp_path / "two")
+    base = Ingredient(two, subfolder="inner")
+    lora = str(adapter(tmp_path / "lora", two if named else None))
+    with pytest.raises(RecipeError, match="cannot take the recipe's base from its subfolder 'inner'"):
+        Opener().pin(Recipe(ingredients=(Ingredient(lora),), base=base))
+    copy = str(folder(tmp_path / "copy", 2.0))
+    opener = Opener()
+    recipe = opener.pin(Recipe(ingredients=(Ingredient(lora, base=copy),), base=base))
+    assert opener.pull(recipe.ingredients[0])["a.weight"][0, 0] == 4.0
+
+
+def test_a_file_in_place_of_a_folder_is_told_apart(tmp_path: Path) -> None:
+    file = folder(tmp_path / "run-0") / "model.safetensors"
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: is a file; name the folder that holds it"):
+        pinned(Opener(), str(file))
+
+
+@pytest.mark.parametrize(
+    "line", ["date: 2024-13-45", "n: !!int foo", "b: !!bool abc", "t: !!timestamp abc", "a: [", "3"]
+)
+def test_front_matter_that_cannot_be_read_is_no_crash(tmp_path: Path, line: str) -> None:
+    path = folder(tmp_path / "m")
+    (path / "README.md").write_text(f"---\n{line}\n---\n# m\n")
+    if line == "3":
+        assert Opener().headers(pinned(Opener(), str(path))).origin.license is None
+    else:
+        with pytest.raises(CheckpointError, match=r"README\.md: its front matter is not valid YAML"):
+            pinned(Opener(), str(path))
+
+
 def test_a_cached_commit_serves_offline(hub: LocalHub, repo_id: str, tmp_path: Path) -> None:
     sha = hub.publish(repo_id, folder(tmp_path / "m", 8.0))
     opener = Opener()
@@ -213,6 +250,7 @@ def test_a_cached_commit_serves_offline(hub: LocalHub, repo_id: str, tmp_path: P
     known = ask(repo_id)
     assert known.stdout.split() == [f"{repo_id}@{sha}", "8.0"], known.stderr
     assert "the cache does not have it" in ask(f"{repo_id}-unknown").stderr
+    assert "HubError: a/b/c: neither a folder here nor a Hub id" in ask("a/b/c").stderr
 
 
 def test_a_plan_of_sharded_ingredients_transfers_headers_only(hub: LocalHub, namespace: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -107,3 +108,45 @@ def test_an_unfinished_or_changed_folder_is_not_pushed(hub: LocalHub, repo_id: s
     with pytest.raises(CheckpointError, match="not a finished soup"):
         push(folder, repo_id)
     assert hub.log() == []
+
+
+def test_a_changed_byte_is_found_before_anything_is_sent(hub: LocalHub, repo_id: str, tmp_path: Path) -> None:
+    folder = finished(tmp_path / "soup")
+    file = folder / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: not as soup\.lock\.json describes it; merge again"):
+        push(folder, repo_id)
+    assert hub.log() == []
+
+
+@pytest.mark.parametrize(
+    "lock",
+    [
+        [],
+        {},
+        {"outputs": []},
+        {"outputs": {}},
+        {"outputs": {"a": {}}},
+        {"outputs": {"a": 3}},
+        {"outputs": {"a": {"bytes": None, "checksum": "x"}}},
+        {"outputs": {"../secret": {"bytes": 1, "checksum": "crc32:00000000"}}},
+        {"outputs": {"/etc/hostname": {"bytes": 1, "checksum": "crc32:00000000"}}},
+    ],
+)
+def test_a_lock_that_is_not_ours_is_refused(hub: LocalHub, repo_id: str, tmp_path: Path, lock: object) -> None:
+    (tmp_path / "soup.lock.json").write_text(json.dumps(lock))
+    with pytest.raises(CheckpointError, match=r"not a finished soup|not a file of this folder"):
+        push(tmp_path, repo_id)
+    assert hub.log() == []
+
+
+def test_stale_files_go_from_the_top_only(hub: LocalHub, repo_id: str, tmp_path: Path) -> None:
+    kept = {"onnx/model.safetensors": b"x", "onnx/adapter_config.json": b"{}", "notes.txt": b"x"}
+    stale = {"adapter_model.safetensors": b"x", "adapter_config.json": b"{}", "old.safetensors.index.json": b"{}"}
+    hub.publish(repo_id, kept | stale)
+    push(finished(tmp_path / "soup"), repo_id)
+    names = set(hub.api().list_repo_files(repo_id))
+    assert set(kept) < names and not names & set(stale)
+    assert weights(repo_id) == {"a": 1.0, "b": 1.0}

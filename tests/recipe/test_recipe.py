@@ -118,6 +118,12 @@ def test_the_most_specific_value_wins() -> None:
     assert first is not None and first.source == "base"
 
 
+@pytest.mark.parametrize("word", ["0o17", "08", "1e5", "no", "on", "true", "null", "1:30", "2024-01-01", "~", "0x1"])
+def test_a_text_that_looks_like_something_else_stays_a_text(word: str) -> None:
+    recipe = Recipe(ingredients=(Ingredient("a/b", labels=(word, "other")),))
+    assert loads(to_yaml(recipe)) == recipe
+
+
 def test_zero_is_a_value() -> None:
     recipe = Recipe(ingredients=(Ingredient("a/b", {"weight": 0}), Ingredient("c/d", {"weight": 2})))
     assert arguments(check(recipe))["weight"][:, 0].tolist() == [0, 2]
