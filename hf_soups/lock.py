@@ -106,10 +106,12 @@ def _input(role: str, ingredient: Ingredient, checkpoint: Checkpoint) -> dict[st
 
 
 def _files(checkpoint: Stored) -> dict[str, Any]:
-    return {
-        name: {"bytes": checkpoint.files.source(name).size, "header_sha256": digest}
-        for name, digest in checkpoint.header_sha256.items()
-    }
+    known = dict(checkpoint.origin.sha256)
+    found = {}
+    for name, digest in checkpoint.header_sha256.items():
+        proof = {"sha256": known[name]} if name in known else {"header_sha256": digest}
+        found[name] = {"bytes": checkpoint.files.source(name).size, **proof}
+    return found
 
 
 def _portable_ingredient(ingredient: Ingredient, checkpoint: Checkpoint) -> Ingredient:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -194,7 +195,11 @@ def test_the_folder_holds_what_was_promised_and_no_path_of_this_machine(
     lock = json.loads((out / "soup.lock.json").read_text())
     assert {o for o in lock["outputs"]} == names - {"soup.lock.json"}
     assert lock["selection"]["steps"] and lock["evaluation"]["rows"]
-    assert all(len(i["reference"].split("@")[1]) == 40 for i in lock["inputs"] if "@" in i["reference"])
+    pinned = [i for i in lock["inputs"] if "@" in i["reference"]]
+    assert len(pinned) == 2 and all(len(i["reference"].split("@")[1]) == 40 for i in pinned)
+    for entry in pinned:
+        file = tmp_path / entry["name"].split("/")[1] / "model.safetensors"
+        assert entry["files"]["model.safetensors"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def test_the_pushed_soup_loads_from_the_hub(models: list[str], namespace: str, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ class Origin:
     license: as its card says it.
     bases: what its card or adapter config names as its base model.
     path: the local folder, for messages and hashing only.
+    sha256: of its large files, by name, as the Hub says them; a pull proves them.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Origin:
     license: str | None = None
     bases: tuple[str, ...] = ()
     path: Path | None = None
+    sha256: tuple[tuple[str, str], ...] = ()
 
     @property
     def reference(self) -> str:

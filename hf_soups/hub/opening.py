@@ -129,6 +129,9 @@ class Opener:
             return self._folder(Path(reference), ingredient.subfolder)
         commit = self._commit(reference)
         origin = _origin(commit.repo, commit.sha, ingredient.subfolder, commit.card)
+        prefix = f"{ingredient.subfolder.strip('/')}/" if ingredient.subfolder else ""
+        proven = {n[len(prefix) :]: digest for n, digest in commit.sha256.items() if n.startswith(prefix)}
+        origin = replace(origin, sha256=tuple(sorted(proven.items())))
         if commit.folder is not None:
             return LocalFiles(_below(commit.folder, ingredient.subfolder)), origin
         return RemoteFiles(commit.repo, commit.sha, commit.sizes, ingredient.subfolder, self.token), origin
