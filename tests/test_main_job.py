@@ -12,7 +12,18 @@ import pytest
 from safetensors.numpy import load_file
 
 import hf_soups
-from hf_soups import AlignmentError, CheckpointError, Evaluate, Ingredient, Recipe, Select, SelectionError
+from hf_soups import (
+    AlignmentError,
+    CheckpointError,
+    Data,
+    Evaluate,
+    EvaluationError,
+    Ingredient,
+    Recipe,
+    RecipeError,
+    Select,
+    SelectionError,
+)
 from hf_soups.pipeline import Options, Outcome, run
 from tests.local_hub import LocalHub
 from tests.models import classifier, fine_tune
@@ -49,8 +60,6 @@ def models(hub: LocalHub, namespace: str, tmp_path: Path) -> list[str]:
 
 
 def evaluation(tmp_path: Path, strategy: str = "greedy") -> dict[str, object]:
-    from hf_soups import Data
-
     datasets = {
         "validation": Data(str(csv(tmp_path / "validation.csv", 1)), "select"),
         "test": Data(str(csv(tmp_path / "test.csv", 2)), "test"),
@@ -244,6 +253,29 @@ def test_mismatches_are_found_before_anything_is_downloaded(
     assert str(caught.value).count(f"{namespace}/other is") > 10
     assert all(entry.range for entry in hub.log(r"GET .*\.safetensors"))  # headers by range, no file whole
     assert not (tmp_path / "soup").exists()
+
+
+def test_a_misspelt_metric_is_found_before_any_request(models: list[str], hub: LocalHub, tmp_path: Path) -> None:
+    data = {"validation": Data(str(csv(tmp_path / "validation.csv", 1)), "select")}
+    recipe = Recipe(ingredients(models), select=Select(), evaluate=Evaluate(data, metrics=("acuracy",)))
+    hub.clear_log()
+    with pytest.raises(EvaluationError, match="did you mean 'accuracy'"):
+        run(recipe, Options(out=tmp_path / "soup"))
+    assert hub.log() == []
+
+
+def test_an_output_that_would_replace_an_ingredient_is_refused(tmp_path: Path) -> None:
+    model = classifier(tmp_path / "models" / "a")
+    for out in (model, tmp_path / "models"):
+        with pytest.raises(CheckpointError, match=r"not made by hf_soups|is or holds the ingredient"):
+            hf_soups.merge([model, model], out, overwrite=True)
+    assert (model / "model.safetensors").is_file()
+
+
+def test_two_folders_of_one_name_are_refused_since_records_could_not_tell_them_apart(tmp_path: Path) -> None:
+    folders = [classifier(tmp_path / side / "model", seed=i) for i, side in enumerate("ab")]
+    with pytest.raises(RecipeError, match="two folders are called model"):
+        hf_soups.merge(folders, tmp_path / "soup")
 
 
 def test_a_folder_that_is_in_use_is_refused_before_any_request(
