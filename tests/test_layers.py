@@ -23,7 +23,7 @@ ORDER = [
     ["cli"],
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
-UPWARD = {  # the lazy calls that people expect as methods, and a version number
+UPWARD = {  # the lazy calls behind methods that people expect: load, save, push_to_hub
     ("soup", "model"),
     ("soup", "lock"),
     ("soup", "pipeline"),

@@ -23,13 +23,8 @@ PLAIN_STARTS = (True, False, "gaussian", "eva", "orthogonal", None)
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """How LoRA factors become a difference.
+    """How LoRA factors become a difference."""
 
-    base: the base model's name as training saw it, possibly a path of another machine.
-    """
-
-    base: str | None
-    base_revision: str | None
     alpha: float
     alpha_pattern: Mapping[str, float]
     rank_scaled: bool
@@ -63,8 +58,6 @@ def read_adapter_config(content: Mapping[str, Any], where: str) -> AdapterConfig
             "path_initial_model_for_weight_conversion"
         )
     return AdapterConfig(
-        base=content.get("base_model_name_or_path") or None,
-        base_revision=content.get("revision") or None,
         alpha=_number(content.get("lora_alpha", 8), f"{where}: lora_alpha"),
         alpha_pattern=_patterns(content.get("alpha_pattern") or {}, f"{where}: alpha_pattern"),
         rank_scaled=bool(content.get("use_rslora")),
