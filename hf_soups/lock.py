@@ -16,7 +16,17 @@ from hf_soups.checkpoint import Checkpoint, Lora, Stored, new_folder, write_byte
 from hf_soups.recipe import Data, Evaluate, Ingredient, Output, Recipe, to_yaml
 from hf_soups.soup import Soup
 
-LIBRARIES = ("numpy", "ml_dtypes", "safetensors", "torch", "transformers", "datasets", "evaluate", "scikit-learn")
+LIBRARIES = (
+    "numpy",
+    "numba",
+    "ml_dtypes",
+    "safetensors",
+    "torch",
+    "transformers",
+    "datasets",
+    "evaluate",
+    "scikit-learn",
+)
 
 
 def portable(recipe: Recipe, soup: Soup) -> Recipe:
@@ -59,7 +69,6 @@ def write_records(
         outputs[name] = {"bytes": path.stat().st_size, "checksum": checksum}
     content = {
         "format": 1,
-        "soup": soup.fingerprint(),
         "reproducible": "bits",
         "seed": soup.recipe.seed,
         "device": "cpu",
@@ -97,7 +106,6 @@ def _input(role: str, ingredient: Ingredient, checkpoint: Checkpoint) -> dict[st
     elif isinstance(checkpoint, Stored):
         content["files"] = _files(checkpoint)
     elif isinstance(checkpoint, Soup):
-        content["reference"] = checkpoint.fingerprint()
         content["inputs"] = [
             _input("ingredient", i, c)
             for i, c in zip(checkpoint.recipe.ingredients, checkpoint.ingredients, strict=True)

@@ -12,18 +12,62 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Real
-from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Protocol, TypeAlias, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from hf_soups.errors import RecipeError, did_you_mean
 
+
+@dataclass(frozen=True)
+class Whole:
+    """Marks a view of a tensor as a matrix, `[shape[0], everything else]`, of which the rule sees whole rows or all."""
+
+    unit: str  # row | tensor
+
+
 Vectors: TypeAlias = np.ndarray
 """`[n, d]`: one row per ingredient, any run of elements."""
 Vector: TypeAlias = np.ndarray
 """`[d]`"""
-Gram: TypeAlias = np.ndarray
-"""`[n, n]` float64: inner products of whole tensors."""
+Rows: TypeAlias = Annotated[np.ndarray, Whole("row")]
+"""`[n, rows, columns]`: whole rows of the matrix view, as many as are handed over at once; 0-d and 1-d are one row."""
+Matrices: TypeAlias = Annotated[np.ndarray, Whole("tensor")]
+"""`[n, rows, columns]`: whole tensors as matrices; 0-d and 1-d are one row."""
+
+
+@dataclass(frozen=True)
+class Gram:
+    """Inner products and squared distances of whole tensors, float64.
+
+    products: `[n, n]`; distances: `[n, n]` squared Euclidean distances, summed from the differences, so that
+    they are accurate relative to themselves even between nearly equal tensors.
+    """
+
+    products: np.ndarray
+    distances: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """`[n]`: Euclidean norms."""
+        return np.sqrt(np.diag(self.products))
+
+
+class PerIngredient:
+    """Marks a parameter that every ingredient may set for itself."""
+
+
+Each: TypeAlias = Annotated[Any, PerIngredient()]
+"""One number per ingredient, handed over as `[n, 1]`; a single number serves all."""
+
+
+class Draws(Protocol):
+    """Random numbers that depend on the recipe's seed, the tensor's name, the ingredient and the element alone."""
+
+    def dropout(self, density: Each) -> Vectors:
+        """`[n, d]` factors of inverted dropout: 1 / density with that probability, else 0; in tensors of fewer than
+        32 elements, where that would be all or nothing, 1."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -31,10 +75,6 @@ class Coefficients:
     """How much of each ingredient, `[n]`: the answer of a method that only looks at inner products."""
 
     values: np.ndarray
-
-
-class PerIngredient:
-    """Marks a parameter that every ingredient may set for itself."""
 
 
 @dataclass(frozen=True)
@@ -48,20 +88,34 @@ class Between:
         return f"{self.low:g} to {self.high:g}"
 
 
-Each: TypeAlias = Annotated[Any, PerIngredient()]
-"""One number per ingredient, handed over as `[n, 1]`; a single number serves all."""
-
-
 @dataclass(frozen=True)
 class KthLargest:
     """Statistic: the magnitude of the last element kept when each ingredient keeps its largest `share`.
 
     share: name of the per-ingredient parameter that holds the share to keep, 0 to 1.
-    Counted over all tensors with the same effective parameters together. Elements that tie with the
-    last one are kept too, so the result depends on neither order nor chunks.
+    unit: what is ranked together: each "row", each "tensor", or the "model" (all tensors with the same effective
+        parameters). Elements that tie with the last one are kept too, so the result depends on neither
+        order nor chunks.
     """
 
     share: str
+    unit: str = "model"
+
+
+@dataclass(frozen=True)
+class Total:
+    """Statistic: the sum of `of` over all elements of a unit, float64; one number per ingredient, or one for all.
+
+    of: a function of the vectors, then of any hyperparameters and of statistics declared before this one, by
+        name; gives `[n, d]` or `[d]`.
+    unit: as for KthLargest.
+    """
+
+    of: Callable[..., np.ndarray]
+    unit: str = "tensor"
+
+
+Statistic: TypeAlias = KthLargest | Total
 
 
 @dataclass(frozen=True)
@@ -94,7 +148,8 @@ class Method:
     """A merge rule and what its signature says.
 
     space: "thetas" (weights as stored) or "deltas" (differences from the base).
-    kind: "linear", "gram" (coefficients from inner products) or "coordinatewise".
+    kind: "linear", "gram" (coefficients from inner products), "coordinatewise", "rows" or "matrix".
+    sees_base, draws: whether it also asks for the base, and for random numbers.
     """
 
     name: str
@@ -104,12 +159,19 @@ class Method:
     space: str
     kind: str
     parameters: Mapping[str, Parameter]
-    statistics: Mapping[str, KthLargest]
+    statistics: Mapping[str, Statistic]
     ingredients: int | None
+    sees_base: bool = False
+    draws: bool = False
 
     @property
     def needs_base(self) -> bool:
-        return self.space == "deltas"
+        return self.space == "deltas" or self.sees_base
+
+    @property
+    def passes(self) -> int:
+        """How often the ingredients are read."""
+        return 1 + len(self.statistics) + (self.kind == "gram")
 
     @property
     def doc(self) -> str:
@@ -134,16 +196,19 @@ def method(
     title: str,
     paper: str | None = None,
     linear: bool = False,
+    space: str = "thetas",
     ingredients: int | None = None,
-    statistics: Mapping[str, KthLargest] | None = None,
+    statistics: Mapping[str, Statistic] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a merge rule under its function's name.
 
-    The first parameter's name says what the rule sees: `thetas` or `deltas` (`[n, d]`), or `gram`
-    (`[n, n]`, then it returns Coefficients). Parameters named in `statistics` come from the engine; the
-    others are hyperparameters.
+    The first parameter's name says what the rule sees: `thetas`, `deltas` (differences from the base, which is
+    added back), or their `gram`; then it returns Coefficients. Its type says how much at once: Vectors (any run
+    of elements), Rows or Matrices. `base` asks for the base too, `rng` for Draws; parameters named in
+    `statistics` come from the engine, computed in the order declared; the others are hyperparameters.
 
     linear: the result is a fixed combination of the ingredients, whatever the vectors are.
+    space: "deltas" if a `gram` is to be of differences from the base.
     ingredients: the exact number the rule is defined for; default: one or more.
     """
     declared = dict(statistics or {})
@@ -154,20 +219,27 @@ def method(
             raise TypeError(f"{function.__name__}: the first parameter is thetas, deltas or gram")
         hints = get_type_hints(function, include_extras=True)
         docs = _parameter_docs(function)
+        asked = {p.name for p in rest}
         parameters = {
-            p.name: _parameter(p, hints[p.name], docs.get(p.name, "")) for p in rest if p.name not in declared
+            p.name: _parameter(p, hints[p.name], docs.get(p.name, ""))
+            for p in rest
+            if p.name not in {*declared, "base", "rng"}
         }
+        whole = [m for m in get_args(hints[first.name])[1:] if isinstance(m, Whole)]
+        kind = {"row": "rows", "tensor": "matrix"}[whole[0].unit] if whole else "coordinatewise"
         name = function.__name__
         _registry[name] = Method(
             name=name,
             title=title,
             paper=paper,
             function=function,
-            space="deltas" if first.name == "deltas" else "thetas",
-            kind="gram" if first.name == "gram" else "linear" if linear else "coordinatewise",
+            space="deltas" if first.name == "deltas" else space,
+            kind="gram" if first.name == "gram" else "linear" if linear else kind,
             parameters=parameters,
             statistics=declared,
             ingredients=ingredients,
+            sees_base="base" in asked,
+            draws="rng" in asked,
         )
         return function
 

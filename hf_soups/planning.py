@@ -9,7 +9,6 @@ from typing import Any
 
 from hf_soups.align import Finding
 from hf_soups.checkpoint import layout
-from hf_soups.engine import CHUNK
 from hf_soups.recipe import Recipe, to_dict
 from hf_soups.soup import Soup
 
@@ -90,7 +89,6 @@ def describe(soup: Soup, downloads: Sequence[Mapping[str, int]], remarks: Sequen
         for (role, name, c), fetched in zip(named, downloads, strict=True)
     )
     shards = layout(soup.specs, soup.recipe.output.max_shard_size)
-    width = soup.working.itemsize
     return Plan(
         recipe=soup.recipe,
         parts=parts,
@@ -99,6 +97,5 @@ def describe(soup: Soup, downloads: Sequence[Mapping[str, int]], remarks: Sequen
         rules=dict(Counter(t.rule for t in soup.alignment.treatments.values())),
         shards={file: sum(s.nbytes for s in specs.values()) for file, specs in shards.items()},
         findings=(*soup.alignment.findings, *(Finding("warning", remark) for remark in remarks)),
-        # one chunk of every ingredient and of the base as vectors, and as many of intermediate results
-        memory=2 * (len(parts) + 1) * CHUNK * width,
+        memory=soup.memory,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "hf_soups"
 ORDER = [
-    ["errors"],
+    ["errors", "kernels"],
     ["checkpoint", "method"],
     ["methods"],
     ["recipe"],

@@ -6,7 +6,8 @@ from hf_soups.checkpoint.folder import check_free, new_folder, write_bytes, writ
 from hf_soups.checkpoint.lora import Lora
 from hf_soups.checkpoint.state_dict import StateDict
 from hf_soups.checkpoint.stored import Stored, is_adapter
-from hf_soups.checkpoint.writer import ShardWriter, layout
+from hf_soups.checkpoint.terms import simplify
+from hf_soups.checkpoint.writer import ShardFile, ShardWriter, layout
 
 __all__ = [
     "Checkpoint",
@@ -14,6 +15,7 @@ __all__ = [
     "LocalFiles",
     "Lora",
     "Origin",
+    "ShardFile",
     "ShardWriter",
     "Source",
     "Spec",
@@ -23,6 +25,7 @@ __all__ = [
     "is_adapter",
     "layout",
     "new_folder",
+    "simplify",
     "write_bytes",
     "write_text",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -74,12 +74,21 @@ class Checkpoint(Mapping[str, np.ndarray]):
     origin: Origin
 
     @abstractmethod
-    def read(self, name: str, start: int, stop: int) -> np.ndarray:
+    def read(self, name: str, start: int, stop: int, into: np.ndarray | None = None) -> np.ndarray:
         """Elements [start, stop) of the flattened tensor, `[stop - start]`.
 
         In the spec's dtype where they are stored; computed ones may be wider, so that whoever writes
         them rounds once.
+        into: bytes of memory that the answer may use, or not; whoever lends them keeps them until the
+            answer is used.
         """
+
+    def terms(self, name: str) -> Sequence[tuple[float, Checkpoint]]:
+        """The tensor as a sum of factor times tensor: what a method that only adds and scales may work on."""
+        return [(1.0, self)]
+
+    def confirm(self) -> None:
+        """CheckpointError if what this reads from has changed since it was opened."""
 
     @abstractmethod
     def fingerprint(self) -> str:

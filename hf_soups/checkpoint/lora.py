@@ -1,9 +1,10 @@
-"""A LoRA adapter on its base: `base[name] + scale * B @ A`, computed per block of rows when asked."""
+"""A LoRA adapter on its base: `base[name] + scale * B @ A`, computed range by range when asked."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
@@ -11,11 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from hf_soups.checkpoint.adapter_config import read_adapter_config
-from hf_soups.checkpoint.base import Checkpoint, Origin
+from hf_soups.checkpoint.base import Checkpoint, Origin, Spec
 from hf_soups.checkpoint.stored import Stored, read_json
 from hf_soups.errors import CheckpointError
-
-ROWS = 64  # rows of one product; fixed, so that the bits do not depend on who asks for how much
+from hf_soups.kernels import loops
 
 
 class Factors(NamedTuple):
@@ -72,21 +72,27 @@ class Lora(Checkpoint):
                 f"{adapter.files.where}: adapter for another base: {len(lost)} of {len(pairs) + len(whole)} modules "
                 f"have no place in {base.origin.name}, the first is {lost[0]}; give its own base with base:"
             )
-        self._block = lru_cache(maxsize=4)(self._compute_block)
-        self._factors = lru_cache(maxsize=2)(self._read_factors)
+        self.difference = LowRank(self)
 
-    def read(self, name: str, start: int, stop: int) -> np.ndarray:
+    def read(self, name: str, start: int, stop: int, into: np.ndarray | None = None) -> np.ndarray:
         if name in self._whole:
-            return self.adapter.read(self._whole[name], start, stop)
-        values = self.base.read(name, start, stop)
-        if name not in self._pairs or start == stop:
+            return self.adapter.read(self._whole[name], start, stop, into)
+        values = self.base.read(name, start, stop, into)
+        if name not in self._pairs:
             return values
-        columns = self.specs[name].size // self.specs[name].shape[0]
-        first, last = start // columns // ROWS, (stop - 1) // columns // ROWS
-        delta = np.concatenate([self._block(name, index) for index in range(first, last + 1)])
-        begin = start - first * ROWS * columns
         wide = np.promote_types(np.float32, values.dtype) if values.dtype.kind == "f" else np.dtype(np.float32)
-        return values.astype(wide) + delta[begin : begin + stop - start]
+        return values.astype(wide) + self.difference.read(name, start, stop)
+
+    def terms(self, name: str) -> Sequence[tuple[float, Checkpoint]]:
+        if name in self._whole:
+            return [(1.0, self)]
+        if name not in self._pairs:
+            return self.base.terms(name)
+        return [*self.base.terms(name), (1.0, self.difference)]
+
+    def confirm(self) -> None:
+        self.base.confirm()
+        self.adapter.confirm()
 
     def fingerprint(self) -> str:
         return self._fingerprint
@@ -96,12 +102,8 @@ class Lora(Checkpoint):
         parts = f"{self.base.fingerprint()}\n{self.adapter.fingerprint()}\n{self.config}"
         return f"sha256:{hashlib.sha256(parts.encode()).hexdigest()}"
 
-    def _compute_block(self, name: str, index: int) -> np.ndarray:
-        left, right = self._factors(name)
-        product: np.ndarray = left[index * ROWS : (index + 1) * ROWS] @ right
-        return product.reshape(-1)
-
-    def _read_factors(self, name: str) -> Factors:
+    def factors(self, name: str) -> Factors:
+        """What a touched tensor differs from the base's by."""
         pair = self._pairs[name]
         a = self.adapter[pair.a].astype(np.float32)
         b = self.adapter[pair.b].astype(np.float32)
@@ -111,7 +113,7 @@ class Lora(Checkpoint):
         )  # [r, in], [out, r]; convolutions flattened
         scale = np.float32(self.config.scale(pair.module, a.shape[0]))
         if pair.embedding or (self.config.transposed and self._is_transposed(pair, name)):
-            return Factors(scale * a.T, b.T)
+            return Factors(np.ascontiguousarray(scale * a.T), np.ascontiguousarray(b.T))
         return Factors(scale * b, a)
 
     def _is_transposed(self, pair: _Pair, target: str) -> bool:
@@ -128,6 +130,31 @@ class Lora(Checkpoint):
         if pair.embedding or (self.config.transposed and len(shape) == 2):
             return shape == (a[1], b[0])
         return shape == (b[0], *a[1:])
+
+
+class LowRank(Checkpoint):
+    """What an adapter adds to its base: tensors of low rank, float32, never held whole."""
+
+    def __init__(self, lora: Lora) -> None:
+        self.specs = {name: Spec(lora.specs[name].shape, np.dtype(np.float32)) for name in lora._pairs}
+        self.assets = {}
+        self.origin = lora.origin
+        self.factors = lru_cache(maxsize=4)(lora.factors)
+        self._lora = lora
+
+    def read(self, name: str, start: int, stop: int, into: np.ndarray | None = None) -> np.ndarray:
+        return multiply(self.factors(name), start, stop, into)
+
+    def fingerprint(self) -> str:
+        return self._lora.fingerprint()
+
+
+def multiply(factors: Factors, start: int, stop: int, into: np.ndarray | None) -> np.ndarray:
+    """Elements [start, stop) of the flattened `left @ right`."""
+    size = 4 * (stop - start)
+    out = np.empty(stop - start, np.float32) if into is None or len(into) < size else into[:size].view(np.float32)
+    loops().product(*factors, start, out)
+    return out
 
 
 def _parse_names(adapter: Stored) -> tuple[list[_Pair], dict[str, str]]:

@@ -10,6 +10,7 @@ import ml_dtypes
 import numpy as np
 
 from hf_soups.checkpoint.base import Checkpoint, Origin, Spec
+from hf_soups.checkpoint.codes import refuse_codes
 from hf_soups.errors import CheckpointError
 
 
@@ -27,10 +28,11 @@ class StateDict(Checkpoint):
     ) -> None:
         self._arrays = {key: _array(value, f"{name}: {key}") for key, value in tensors.items()}
         self.specs = {key: Spec(a.shape, a.dtype) for key, a in self._arrays.items()}
+        refuse_codes(self.specs, name)
         self.assets = dict(assets or {})
         self.origin = Origin(name=name)
 
-    def read(self, name: str, start: int, stop: int) -> np.ndarray:
+    def read(self, name: str, start: int, stop: int, into: np.ndarray | None = None) -> np.ndarray:
         return self._arrays[name].reshape(-1)[start:stop]
 
     def fingerprint(self) -> str:

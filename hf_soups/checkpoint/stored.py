@@ -14,8 +14,9 @@ import numpy as np
 
 from hf_soups.checkpoint import header
 from hf_soups.checkpoint.base import Checkpoint, Origin, Spec
+from hf_soups.checkpoint.codes import refuse_codes
 from hf_soups.checkpoint.files import Files, Source
-from hf_soups.errors import CheckpointError
+from hf_soups.errors import CheckpointError, SoupError
 
 # Files that turn weights into a usable model, copied with a soup.
 ASSETS = (
@@ -69,12 +70,22 @@ class Stored(Checkpoint):
             self._check_index(index)
         if not self.specs:
             raise CheckpointError(f"{files.where}: holds no tensors; fetch it again")
+        refuse_codes(self.specs, files.where)
 
-    def read(self, name: str, start: int, stop: int) -> np.ndarray:
+    def read(self, name: str, start: int, stop: int, into: np.ndarray | None = None) -> np.ndarray:
         source, offset = self._places[name]
         dtype = self.specs[name].dtype
-        content = source.read(offset + start * dtype.itemsize, (stop - start) * dtype.itemsize)
-        return np.frombuffer(content, dtype=dtype)
+        count = (stop - start) * dtype.itemsize
+        content = np.empty(count, np.uint8) if into is None else into[:count]
+        try:
+            source.read_into(offset + start * dtype.itemsize, content)
+        except SoupError as error:
+            raise type(error)(f"{error} (while reading {name})") from error
+        return content.view(dtype)
+
+    def confirm(self) -> None:
+        for source in {id(s): s for s, _ in self._places.values()}.values():
+            source.confirm()
 
     def fingerprint(self) -> str:
         return self._fingerprint
@@ -100,9 +111,7 @@ class Stored(Checkpoint):
         text = head[8 : 8 + length]
         self.header_sha256[file] = hashlib.sha256(text).hexdigest()
         specs, offsets = header.parse(text, source.size, where)
-        for name, spec in specs.items():
-            if spec.is_float and spec.dtype.itemsize == 1:
-                raise CheckpointError(f"{where}: {name}: 8-bit floats need their scales; dequantise the model first")
+        for name in specs:
             if name in self.specs:
                 raise CheckpointError(f"{where}: {name} is in another shard too; the shards are not of one model")
             self._places[name] = (source, offsets[name])

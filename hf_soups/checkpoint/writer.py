@@ -1,16 +1,16 @@
-"""Safetensors files written from the plan: header first, then each range at its place."""
+"""Safetensors files written from the plan: header first, then each range at its place, in any order."""
 
 from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from threading import Lock
 
 import numpy as np
+from isal import isal_zlib
 
 from hf_soups.checkpoint import header
 from hf_soups.checkpoint.base import Spec
@@ -36,7 +36,7 @@ def layout(specs: Mapping[str, Spec], max_shard_size: int, stem: str = "model") 
 
 
 class ShardWriter:
-    """The files of one checkpoint, filled in order.
+    """The files of one checkpoint.
 
     checksums: CRC-32 of each finished file, taken while writing.
     """
@@ -52,20 +52,16 @@ class ShardWriter:
     def file(self, name: str) -> Iterator[ShardFile]:
         """One file, header written; leaving the block makes it durable and records its checksum.
 
-        Raises CheckpointError if other than the bytes that the header describes were appended.
+        Raises CheckpointError if other bytes than those that the header describes were written.
         """
-        with open(self.folder / name, "xb") as handle:
-            file = ShardFile(handle)
-            file.append(header.build(self.shards[name], METADATA))
-            expected = file.size + sum(spec.nbytes for spec in self.shards[name].values())
+        handle = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            file = ShardFile(handle, name, self.shards[name])
             yield file
-            if file.size != expected:
-                raise CheckpointError(
-                    f"{name}: {file.size:,} bytes written, but its header describes {expected:,}; nobody could read it"
-                )
-            handle.flush()
-            os.fsync(handle.fileno())
-        self.checksums[name] = f"crc32:{file.checksum:08x}"
+            self.checksums[name] = f"crc32:{file.checksum():08x}"
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
     def finish(self) -> None:
         """Write the index, if there are several files."""
@@ -77,18 +73,47 @@ class ShardWriter:
 
 
 class ShardFile:
-    """An open file that is only appended to.
+    """An open file that ranges of its tensors are put into, from any thread."""
 
-    size, checksum: bytes so far, and their CRC-32.
-    """
-
-    def __init__(self, handle: BinaryIO) -> None:
+    def __init__(self, handle: int, name: str, specs: Mapping[str, Spec]) -> None:
         self._handle = handle
-        self.size = 0
-        self.checksum = 0
+        self._name = name
+        self._lock = Lock()
+        self._pieces: dict[int, tuple[int, int]] = {}  # first byte → bytes, CRC-32
+        head = header.build(specs, METADATA)
+        self.size = len(head)
+        self._begin: dict[str, int] = {}
+        for tensor, spec in specs.items():
+            self._begin[tensor] = self.size
+            self.size += spec.nbytes
+        os.ftruncate(handle, self.size)
+        self._put(np.frombuffer(head, np.uint8), 0)
 
-    def append(self, content: bytes | np.ndarray) -> None:
-        data = content if isinstance(content, bytes) else np.ascontiguousarray(content).reshape(-1).view(np.uint8).data
-        self._handle.write(data)
-        self.size += len(data)
-        self.checksum = zlib.crc32(data, self.checksum)
+    def put(self, tensor: str, start: int, values: np.ndarray) -> None:
+        """Elements from `start` on of a tensor."""
+        data = np.ascontiguousarray(values).reshape(-1)
+        self._put(data.view(np.uint8), self._begin[tensor] + start * data.itemsize)
+
+    def checksum(self) -> int:
+        """CRC-32 of the whole file, from those of its pieces; CheckpointError unless they cover it exactly."""
+        whole, position = 0, 0
+        for start, (size, checksum) in sorted(self._pieces.items()):
+            if start != position:
+                break
+            whole = isal_zlib.crc32_combine(whole, checksum, size)
+            position += size
+        if position != self.size:
+            raise CheckpointError(
+                f"{self._name}: byte {position:,} of {self.size:,} was written never or twice; nobody could read it"
+            )
+        return whole
+
+    def _put(self, data: np.ndarray, position: int) -> None:
+        if len(data) == 0:
+            return
+        checksum = isal_zlib.crc32(data)
+        done = 0
+        while done < len(data):
+            done += os.pwrite(self._handle, data[done:].data, position + done)
+        with self._lock:
+            self._pieces[position] = (len(data), checksum)

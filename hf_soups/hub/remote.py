@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from hf_soups.errors import HubError
 from hf_soups.hub.errors import explained
 
@@ -38,6 +40,12 @@ class RemoteFile:
         if len(content) != length:
             raise HubError(f"{self.where}: sent {len(content):,} of {length:,} bytes; try again")
         return content
+
+    def read_into(self, start: int, into: np.ndarray) -> None:
+        into[:] = np.frombuffer(self.read(start, len(into)), np.uint8)
+
+    def confirm(self) -> None:
+        """A commit does not change."""
 
 
 @dataclass(frozen=True)

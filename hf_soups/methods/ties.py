@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from hf_soups.method import Between, Each, KthLargest, Vector, Vectors, method
 
@@ -25,9 +26,18 @@ def ties(
     Source: TIES-Merging (Yadav et al. 2023), algorithm 1, and its code, where trimming ranks all
     parameters of a model together. A vote of exactly 0 elects plus; the paper is silent.
     """
-    trimmed = np.where(np.abs(deltas) >= threshold, deltas, 0)
-    elected = np.where(trimmed.sum(0) < 0, -1, 1).astype(deltas.dtype)  # [d]
-    agreeing = np.where(trimmed * elected > 0, weight, 0)  # [n, d]
+    xp = array_namespace(deltas)
+    trimmed = xp.where(xp.abs(deltas) >= threshold, deltas, 0)
+    return scale * agreed_mean(trimmed, weight)
+
+
+def agreed_mean(deltas: Vectors, weight: Each) -> Vector:
+    """Mean of the task vectors that agree with the sign of their sum; 0 where none does.
+
+    weight: of each task vector in the mean, not in the vote.
+    """
+    xp = array_namespace(deltas)
+    elected = xp.where(deltas.sum(0) < 0, -1, 1)  # [d]
+    agreeing = xp.where(deltas * elected > 0, weight, 0)  # [n, d]
     total = agreeing.sum(0)
-    merged = (agreeing * trimmed).sum(0) / np.where(total == 0, 1, total)
-    return scale * merged
+    return (agreeing * deltas).sum(0) / xp.where(total == 0, 1, total)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
 
 from hf_soups import CheckpointError
-from hf_soups.checkpoint import LocalFiles, Origin, Stored
+from hf_soups.checkpoint import LocalFiles, Origin, Spec, Stored, header
 from tests.models import write_safetensors
 
 TENSORS: dict[str, np.ndarray] = {
@@ -135,9 +137,26 @@ def by_hand(folder: Path, name: str, dtype: str, size: int) -> Path:
 
 
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])
-def test_8_bit_floats_are_refused_because_their_scales_are_elsewhere(tmp_path: Path, dtype: str) -> None:
-    with pytest.raises(CheckpointError, match=r"layer\.weight: 8-bit floats need their scales; dequantise"):
-        stored(by_hand(tmp_path, "layer.weight", dtype, 1))
+def test_8_bit_floats_without_scales_are_numbers(tmp_path: Path, dtype: str) -> None:
+    assert stored(by_hand(tmp_path, "layer.weight", dtype, 1))["layer.weight"].astype(np.float32).tolist() == [0] * 4
+
+
+@pytest.mark.parametrize(
+    ("weight", "kind", "scale"),
+    [
+        ("layer.weight", ml_dtypes.float8_e4m3fn, "layer.weight_scale"),
+        ("layer.weight", ml_dtypes.float8_e4m3fn, "layer.weight_scale_inv"),
+        ("layer.weight", np.int8, "layer.SCB"),
+        ("layer.weight", np.uint8, "layer.weight.absmax"),
+        ("layer.qweight", np.int32, "layer.scales"),
+    ],
+)
+def test_codes_that_need_scales_are_refused(tmp_path: Path, weight: str, kind: Any, scale: str) -> None:
+    tensors = {weight: np.ones(4, kind), scale: np.ones(1, np.float32)}
+    head = header.build({n: Spec(t.shape, t.dtype) for n, t in tensors.items()}, {})
+    (tmp_path / "model.safetensors").write_bytes(head + b"".join(t.tobytes() for t in tensors.values()))
+    with pytest.raises(CheckpointError, match=rf"{re.escape(weight)}: .* that need the scales stored beside them"):
+        stored(tmp_path)
 
 
 def test_a_tensor_name_that_is_not_unicode_text_is_refused_when_read(tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from hf_soups import SoupError, merge_state_dicts
+from hf_soups import merge_state_dicts
 from hf_soups.method import get, names
-from hf_soups.methods.slerp import slerp
 from tests.models import f32
 
 SHAPES = [(), (0,), (1,), (2,), (3,), (7, 5), (2, 3, 4), (1, 1), (300, 1001)]
@@ -18,7 +17,11 @@ DTYPES = [np.float32, np.float16, ml_dtypes.bfloat16]
 # parameters with which a method's definition gives identical ingredients back
 IDENTITY: dict[str, dict[str, Any]] = {
     "average": {"weight": [0.3, 0.3]},
+    "dare_ties": {"density": 1.0},
     "interpolate": {"alpha": 1.0},
+    "karcher": {"weight": [0.3, 0.3]},
+    "model_stock": {},
+    "multislerp": {"weight": [0.3, 0.3]},
     "slerp": {"t": 0.3},
     "task_arithmetic": {"weight": 0.5},
     "ties": {"density": 1.0},
@@ -52,7 +55,11 @@ def test_identical_ingredients_give_that_ingredient_back(method: str, dtype: Any
     x = tensor(shape, dtype, 1)
     result = merged(method, [x] * n, tensor(shape, dtype, 2), **IDENTITY[method])
     assert result.shape == shape and result.dtype == x.dtype
-    if method in ("task_arithmetic", "ties"):  # base + (x - base) is x up to rounding at the larger's scale
+    if method in (
+        "task_arithmetic",
+        "ties",
+        "dare_ties",
+    ):  # base + (x - base) is x up to rounding at the larger's scale
         places = {4: 1e-6, 2: 1e-2}[x.dtype.itemsize]
         np.testing.assert_allclose(result.astype(np.float64), x.astype(np.float64), rtol=places, atol=1e-6)
     else:
@@ -77,24 +84,6 @@ def test_average_example() -> None:
 def test_interpolate_example() -> None:
     result = merged("interpolate", [f32([1, 2, -1, 4])], f32([1, 1, 0, 0]), alpha=0.25)
     assert result.tolist() == [1, 1.25, -0.25, 1]
-
-
-def test_slerp_example_keeps_length_between_those_of_the_ends() -> None:
-    a, b = f32([3, 0]), f32([0, 4])
-    np.testing.assert_allclose(merged("slerp", [a, b]), [2.474874, 2.474874], atol=1e-6)
-    quarter = merged("slerp", [a, b], t=0.25)
-    np.testing.assert_allclose(quarter, [3.002608, 1.243721], atol=1e-6)
-    assert np.isclose(np.linalg.norm(quarter), 0.75 * 3 + 0.25 * 4)
-
-
-def test_slerp_refuses_opposite_directions_and_names_the_tensor() -> None:
-    with pytest.raises(SoupError, match=r"w: slerp: .*opposite"):
-        merged("slerp", [f32([1, 2]), f32([-1, -2])])
-
-
-def test_slerp_of_a_zero_tensor_is_linear() -> None:
-    gram = np.array([[0.0, 0.0], [0.0, 16.0]])
-    assert slerp(gram, 0.25).values.tolist() == [0.75, 0.25]
 
 
 def test_task_arithmetic_example() -> None:

@@ -1,0 +1,18 @@
+"""The loops that do the arithmetic: compiled where numba is installed, else NumPy's, with the same bits."""
+
+from __future__ import annotations
+
+from functools import cache
+from types import ModuleType
+
+
+@cache
+def loops() -> ModuleType:
+    """`fused` or `plain`; imported when first needed, since a plan needs neither."""
+    try:
+        from hf_soups.kernels import fused
+    except ImportError:  # numba may lag behind a new Python
+        from hf_soups.kernels import plain
+
+        return plain
+    return fused
