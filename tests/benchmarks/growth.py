@@ -44,7 +44,7 @@ class Case:
         ]
 
 
-HEAD = ["operation", "GB read", "wall s", "CPU s", "CPU s/GB", "MB", "x copy"]
+HEAD = ["operation", "GB read", "wall s", "CPU s", "CPU s/GB", "MB", "x cp"]
 
 
 def sizes(text: str) -> list[str]:

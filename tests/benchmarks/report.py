@@ -74,14 +74,14 @@ def number(value: float | None, digits: int = 2) -> str:
     return f"{value:.{digits if value < 10 else min(digits, 1) if value < 100 else 0}f}"
 
 
-OURS = ["operation", "wall s [min-max]", "CPU s", "MB", "copy s", "x copy", "its CPU"]
+OURS = ["operation", "wall s [min-max]", "CPU s", "MB", "cp s", "x cp", "cp CPU"]
 PEER = ["peer s", "peer CPU", "peer MB", "CPU x"]
 
 
 def table(runs: Sequence[Run], operations: Sequence[str], peers: bool) -> str:
     """Medians: one row an operation.
 
-    x copy: our wall time over that of `cat` + `cp`; CPU x: the peer's CPU seconds over ours.
+    cp: `cat` of all inputs and `cp` of one; x cp: our wall time over its; CPU x: the peer's CPU seconds over ours.
     """
     rows = [OURS + (PEER if peers else [])]
     for name in operations:
@@ -113,9 +113,9 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
         cells = [
             text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True))
         ]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("".join(f"| {cell}" for cell in cells) + "|")
     rule = ["-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
-    return "\n".join([lines[0], "| " + " | ".join(rule) + " |", *lines[1:]])
+    return "\n".join([lines[0], "".join(f"| {dashes}" for dashes in rule) + "|", *lines[1:]])
 
 
 def machine() -> dict[str, object]:
