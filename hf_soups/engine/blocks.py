@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 BLOCK = 1 << 16  # elements of one partial sum, counted from the tensor's start; decides bits
 SECTION = 64 * BLOCK  # elements whose partial sums are added in order before the exact sum of all; decides bits
-CHUNK = 1 << 17  # elements of each row read, mixed and written at once, as long as few rows are in work
-MEMORY = 1 << 22  # bytes of rows in work at once in one thread, about the second-level cache
+CHUNK = 1 << 18  # elements of each row read, mixed and written at once, as long as few rows are in work
+MEMORY = 1 << 23  # bytes of float32 rows in work at once in one thread; larger pieces leave the caches
 
 
 def chunks(size: int, step: int = CHUNK) -> Iterator[tuple[int, int]]:
