@@ -80,7 +80,7 @@ class Stored(Checkpoint):
         try:
             source.read_into(offset + start * dtype.itemsize, content)
         except SoupError as error:
-            raise type(error)(f"{error} (while reading {name})") from error
+            raise type(error)(f"{name}: {error}") from error
         return content.view(dtype)
 
     def confirm(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,13 @@ class Opener:
 
     token: for the Hub; default: HF_TOKEN or the login.
     local: folder in which `local:name` references are looked up.
+    heard: told the size of each piece that is read by range; may be set later, and called by any thread.
     """
 
     def __init__(self, token: str | None = None, local: Path | None = None) -> None:
         self.token = token
         self.local = local
+        self.heard: Callable[[int], None] = lambda count: None
         self._commits: dict[str, Commit] = {}
 
     def pin(self, recipe: Recipe) -> Recipe:
@@ -63,16 +65,20 @@ class Opener:
         """The checkpoint with its files on this disk."""
         return self._open(ingredient, self._pulled_files)
 
-    def to_download(self, ingredient: Ingredient) -> dict[str, int]:
-        """Bytes that pulling would fetch, by repository and commit; what the cache has counts nothing."""
+    def to_download(self, ingredient: Ingredient, stream: bool = False) -> dict[str, int]:
+        """Bytes that pulling would fetch, by repository and commit; what the cache has counts nothing.
+
+        stream: only the files beside the weights, which then are read anew.
+        """
         if isinstance(ingredient.model, Recipe):
             inner = [*ingredient.model.ingredients, *([ingredient.model.base] if ingredient.model.base else [])]
-            return {commit: count for part in inner for commit, count in self.to_download(part).items()}
+            return {commit: count for part in inner for commit, count in self.to_download(part, stream).items()}
         found = {}
         for reference, subfolder in ((ingredient.model, ingredient.subfolder), (ingredient.base, None)):
             if reference is not None and _is_hub(self.settle(reference)):
                 commit = self._commit(self.settle(reference))
-                missing = [] if commit.folder else [n for n in _needed(commit, subfolder) if not _cached(commit, n)]
+                needed = [] if commit.folder else _needed(commit, subfolder)
+                missing = [n for n in needed if not (n.endswith(".safetensors") if stream else _cached(commit, n))]
                 found["/".join(filter(None, [reference, subfolder]))] = sum(commit.sizes[n] for n in missing)
         return found
 
@@ -134,7 +140,10 @@ class Opener:
         origin = replace(origin, sha256=tuple(sorted(proven.items())))
         if commit.folder is not None:
             return LocalFiles(_below(commit.folder, ingredient.subfolder)), origin
-        return RemoteFiles(commit.repo, commit.sha, commit.sizes, ingredient.subfolder, self.token), origin
+        files = RemoteFiles(
+            commit.repo, commit.sha, commit.sizes, ingredient.subfolder, self.token, commit.sha256, self._hear
+        )
+        return files, origin
 
     def _pulled_files(self, ingredient: Ingredient) -> tuple[Files, Origin]:
         files, origin = self._remote_files(ingredient)
@@ -144,6 +153,9 @@ class Opener:
         names = _needed(commit, ingredient.subfolder)
         folder = commit.folder or pull(commit.repo, commit.sha, names, commit.sha256, self.token)
         return LocalFiles(_below(folder, ingredient.subfolder)), origin
+
+    def _hear(self, count: int) -> None:
+        self.heard(count)
 
     def _folder(self, path: Path, subfolder: str | None) -> tuple[Files, Origin]:
         folder = _below(path, subfolder)

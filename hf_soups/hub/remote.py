@@ -2,44 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from hf_soups.errors import HubError
-from hf_soups.hub.errors import explained
-
-RETRIED = (429, 500, 502, 503, 504)
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """One file at one commit."""
-
-    url: str
-    size: int
-    where: str
-    token: str | None
-
-    def read(self, start: int, length: int) -> bytes:
-        if length == 0:
-            return b""
-        from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
-
-        headers = build_hf_headers(token=self.token, library_name="hf_soups")
-        headers["Range"] = f"bytes={start}-{start + length - 1}"
-        with explained(self.where):
-            response = http_backoff(
-                "GET", self.url, headers=headers, follow_redirects=True, retry_on_status_codes=RETRIED
-            )
-            hf_raise_for_status(response)
-        content: bytes = response.content
-        if response.status_code == 200:  # a server may ignore the range and send it all
-            content = content[start : start + length]
-        if len(content) != length:
-            raise HubError(f"{self.where}: sent {len(content):,} of {length:,} bytes; try again")
-        return content
+from hf_soups.hub.ranges import RemoteFile
 
     def read_into(self, start: int, into: np.ndarray) -> None:
         into[:] = np.frombuffer(self.read(start, len(into)), np.uint8)
@@ -52,7 +21,8 @@ class RemoteFile:
 class RemoteFiles:
     """The files below a (sub)folder of a repository at a full commit id.
 
-    sizes: bytes of every file of the repository, by its path there.
+    sizes: bytes of every file of the repository, by its path there; sha256: of those stored as large files.
+    heard: told the size of each piece as it arrives.
     """
 
     repo: str
@@ -60,6 +30,8 @@ class RemoteFiles:
     sizes: Mapping[str, int]
     subfolder: str | None = None
     token: str | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    heard: Callable[[int], None] = lambda count: None
 
     @property
     def where(self) -> str:
@@ -75,7 +47,8 @@ class RemoteFiles:
         if path not in self.sizes:
             raise HubError(f"{self.where}/{name}: no such file in the repository")
         url = hf_hub_url(self.repo, path, revision=self.sha)
-        return RemoteFile(url, self.sizes[path], f"{self.where}/{name}", self.token)
+        where, digest = f"{self.where}/{name}", self.sha256.get(path)
+        return RemoteFile(url, self.sizes[path], where, self.token, self.sha, digest, self.heard)
 
     @property
     def _prefix(self) -> str:
