@@ -1,19 +1,19 @@
-"""Publish a finished folder: weights uploaded first, then everything visible in one commit."""
+"""Publish a soup: weights uploaded one file after the other, then everything visible in one commit."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import zlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from hf_soups.errors import CheckpointError, HubError
+from hf_soups.errors import HubError
 from hf_soups.hub.errors import explained
+from hf_soups.hub.finished import finished
 
-BLOCK = 1 << 22
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,77 @@ class Pushed:
     url: str
 
 
+class Push:
+    """A push under way: nothing is visible before `commit`, which is on top of the head that the branch has now.
+
+    repo: created if there is none, and then empty until the commit.
+    Raises HubError if the repository cannot be written to.
+    """
+
+    def __init__(
+        self,
+        repo: str,
+        *,
+        private: bool = False,
+        create_pr: bool = False,
+        token: str | None = None,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        from huggingface_hub import HfApi
+
+        self._api = HfApi(library_name="hf_soups", token=token)
+        self._create_pr = create_pr
+        self._tell = tell
+        self._additions: dict[str, CommitOperationAdd] = {}
+        with explained(repo):
+            self.repo: str = self._api.create_repo(repo, private=private, exist_ok=True).repo_id
+            self._head = self._api.model_info(self.repo)
+
+    def upload(self, file: Path) -> bool:
+        """Send a weight file; true if the Hub has it now, so that it is not needed here any more."""
+        from huggingface_hub import CommitOperationAdd
+
+        self._tell(f"uploading {file.name}")
+        with explained(f"{self.repo}/{file.name}"):
+            addition = CommitOperationAdd(path_in_repo=file.name, path_or_fileobj=file)
+            self._api.preupload_lfs_files(self.repo, additions=[addition], create_pr=self._create_pr)
+        self._additions[file.name] = addition
+        return addition.path_or_fileobj == b""  # emptied by the client; it keeps what goes into the commit itself
+
+    def commit(self, folder: Path, names: Collection[str]) -> Pushed:
+        """Publish what was uploaded and the other files of the folder at once.
+
+        Stale top-level weights of an earlier push are deleted in the same commit, and afterwards the remote checksums
+        are compared. Raises HubError if the branch moved since the push began; nothing is published then.
+        """
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        with explained(self.repo):
+            for name in names:
+                if name not in self._additions:
+                    self._additions[name] = CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name)
+            present = {s.rfilename for s in self._head.siblings or []}
+            stale = sorted(n for n in present if _is_stale(n, self._additions))
+            commit = self._api.create_commit(
+                self.repo,
+                [*self._additions.values(), *(CommitOperationDelete(path_in_repo=n) for n in stale)],
+                commit_message="Upload soup with hf_soups",
+                parent_commit=self._head.sha,
+                create_pr=self._create_pr,
+            )
+            self._tell("comparing the remote checksums")
+            self._compare(folder, commit.oid)
+        return Pushed(self.repo, commit.oid, commit.pr_url or commit.commit_url)
+
+    def _compare(self, folder: Path, sha: str) -> None:
+        entries = {e.path: e for e in self._api.get_paths_info(self.repo, list(self._additions), revision=sha)}
+        for name, addition in self._additions.items():
+            if not _is_same(entries.get(name), addition, folder / name):
+                raise HubError(
+                    f"{self.repo}@{sha[:12]}/{name}: not what was sent; the commit before was {self._head.sha}"
+                )
+
+
 def push(
     folder: Path,
     repo: str,
@@ -37,64 +108,13 @@ def push(
     token: str | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Pushed:
-    """Upload each weight file, then commit all files at once on top of the branch's present head.
-
-    Stale top-level weights of an earlier push are deleted in the same commit, and afterwards the remote checksums
-    are compared with the local files. Raises HubError if the branch moved meanwhile (nothing is
-    published then), and CheckpointError if the folder is not a finished soup.
-    """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-
-    names = _finished(folder)
-    api = HfApi(library_name="hf_soups", token=token)
-    with explained(repo):
-        created = api.create_repo(repo, private=private, exist_ok=True)
-        repo = created.repo_id
-        head = api.model_info(repo)
-        additions = [CommitOperationAdd(path_in_repo=n, path_or_fileobj=folder / n) for n in names]
-        for addition in additions:
-            if addition.path_in_repo.endswith(".safetensors"):
-                tell(f"uploading {addition.path_in_repo}")
-                api.preupload_lfs_files(repo, additions=[addition], create_pr=create_pr)
-        present = {s.rfilename for s in head.siblings or []}
-        stale = sorted(n for n in present if _is_stale(n, names))
-        commit = api.create_commit(
-            repo,
-            [*additions, *(CommitOperationDelete(path_in_repo=n) for n in stale)],
-            commit_message="Upload soup with hf_soups",
-            parent_commit=head.sha,
-            create_pr=create_pr,
-        )
-        tell("comparing the remote checksums")
-        _compare(api, folder, names, repo, commit.oid, str(head.sha))
-    return Pushed(repo, commit.oid, commit.pr_url or commit.commit_url)
-
-
-def _finished(folder: Path) -> list[str]:
-    """The names of a finished soup's files, each as its lock describes it: size and CRC-32."""
-    lock = folder / "soup.lock.json"
-    outputs = _outputs(lock)
-    for name, (size, checksum) in outputs.items():
-        file = folder / name
-        if not file.is_file() or file.stat().st_size != size or _crc32(file) != checksum:
-            raise CheckpointError(f"{file}: not as soup.lock.json describes it; merge again")
-    return [*sorted(outputs), lock.name]
-
-
-def _outputs(lock: Path) -> dict[str, tuple[int, str]]:
-    """File name → bytes and checksum, as a lock says; CheckpointError if it is no lock of ours."""
-    try:
-        content = json.loads(lock.read_text(encoding="utf-8"))["outputs"]
-        outputs = {name: (int(entry["bytes"]), str(entry["checksum"])) for name, entry in content.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise CheckpointError(f"{lock.parent}: no readable soup.lock.json, so not a finished soup") from error
-    for name in outputs:
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
-            raise CheckpointError(f"{lock}: names {name!a}, which is not a file of this folder; merge again")
-    if not outputs:
-        raise CheckpointError(f"{lock.parent}: soup.lock.json names no files, so not a finished soup")
-    return outputs
+    """Publish a finished folder, as `Push` does; CheckpointError if it is not a finished soup."""
+    names = finished(folder)
+    under_way = Push(repo, private=private, create_pr=create_pr, token=token, tell=tell)
+    for name in names:
+        if name.endswith(".safetensors") and "/" not in name:
+            under_way.upload(folder / name)
+    return under_way.commit(folder, names)
 
 
 def _is_stale(name: str, names: Collection[str]) -> bool:
@@ -103,33 +123,10 @@ def _is_stale(name: str, names: Collection[str]) -> bool:
     return weights and "/" not in name and name not in names
 
 
-def _compare(api: Any, folder: Path, names: list[str], repo: str, sha: str, before: str) -> None:
-    entries = {e.path: e for e in api.get_paths_info(repo, names, revision=sha)}
-    for name in names:
-        entry = entries.get(name)
-        lfs = entry.lfs.sha256 if entry is not None and entry.lfs else None
-        same = entry is not None and (lfs == _sha256(folder / name) if lfs else entry.blob_id == _blob(folder / name))
-        if not same:
-            raise HubError(f"{repo}@{sha[:12]}/{name}: not what was sent; the commit before was {before}")
-
-
-def _crc32(path: Path) -> str:
-    checksum = 0
-    with open(path, "rb") as file:
-        while block := file.read(BLOCK):
-            checksum = zlib.crc32(block, checksum)
-    return f"crc32:{checksum:08x}"
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _blob(path: Path) -> str:
-    """Git's name for a file's content."""
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+def _is_same(entry: Any, addition: CommitOperationAdd, file: Path) -> bool:
+    if entry is None:
+        return False
+    if entry.lfs:
+        return bool(entry.lfs.sha256 == addition.upload_info.sha256.hex())
+    content = file.read_bytes()
+    return bool(entry.blob_id == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest())
