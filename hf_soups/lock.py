@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import hf_soups
-from hf_soups.checkpoint import Checkpoint, Lora, Stored, new_folder, write_bytes, write_text
+from hf_soups.checkpoint import Checkpoint, LocalFiles, Lora, Stored, new_folder, write_bytes, write_text
 from hf_soups.recipe import Data, Evaluate, Ingredient, Output, Recipe, to_yaml
 from hf_soups.soup import Soup
 
@@ -59,10 +59,16 @@ def write_records(
     checksums: Mapping[str, str],
     selection: Mapping[str, Any] | None = None,
     evaluation: Mapping[str, Any] | None = None,
+    checked: bool = False,
+    uploaded: Mapping[str, int] | None = None,
 ) -> None:
-    """soup.yaml, then soup.lock.json, the last file of a finished folder."""
+    """soup.yaml, then soup.lock.json, the last file of a finished folder.
+
+    checked: whether the folder was loaded and run once.
+    uploaded: bytes of weight files that are on the Hub already and in the folder no more.
+    """
     write_text(folder / "soup.yaml", to_yaml(portable(soup.recipe, soup)))
-    outputs = {}
+    outputs = {n: {"bytes": count, "checksum": checksums[n]} for n, count in (uploaded or {}).items()}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()
         checksum = checksums.get(name) or f"crc32:{zlib.crc32(path.read_bytes()):08x}"
@@ -77,7 +83,8 @@ def write_records(
             *(_input("ingredient", i, c) for i, c in zip(soup.recipe.ingredients, soup.ingredients, strict=True)),
             *([_input("base", soup.recipe.base, soup.base)] if soup.recipe.base and soup.base else []),
         ],
-        "outputs": outputs,
+        "outputs": dict(sorted(outputs.items())),
+        "checked": checked,
         "findings": [vars(f) for f in soup.alignment.findings],
         "selection": selection,
         "evaluation": evaluation,
@@ -114,10 +121,17 @@ def _input(role: str, ingredient: Ingredient, checkpoint: Checkpoint) -> dict[st
 
 
 def _files(checkpoint: Stored) -> dict[str, Any]:
+    """Each weight file's proof: the Hub's sha256, or that of the header.
+
+    verified: false where the Hub's word for the whole file was taken, since only ranges of it were read.
+    """
     known = dict(checkpoint.origin.sha256)
+    whole = isinstance(checkpoint.files, LocalFiles)
     found = {}
     for name, digest in checkpoint.header_sha256.items():
-        proof = {"sha256": known[name]} if name in known else {"header_sha256": digest}
+        proof: dict[str, Any] = {"sha256": known[name]} if name in known else {"header_sha256": digest}
+        if name in known or not whole:
+            proof["verified"] = whole
         found[name] = {"bytes": checkpoint.files.source(name).size, **proof}
     return found
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_soups.align import Finding
-from hf_soups.checkpoint import layout
+from hf_soups.checkpoint import Checkpoint, LocalFiles, Lora, Stored, layout
 from hf_soups.recipe import Recipe, to_dict
 from hf_soups.soup import Soup
 
@@ -18,6 +18,7 @@ class Part:
     """One ingredient or the base.
 
     fetched: bytes to fetch, by repository and commit; an adapter's base is among them.
+    streamed: bytes of weights to read over the network, each pass counted.
     """
 
     role: str  # ingredient | base
@@ -27,19 +28,23 @@ class Part:
     tensors: int
     nbytes: int
     fetched: Mapping[str, int]
+    streamed: int = 0
 
     @property
     def download(self) -> int:
         """Bytes to fetch for this part alone."""
-        return sum(self.fetched.values())
+        return sum(self.fetched.values()) + self.streamed
 
 
 @dataclass(frozen=True)
 class Plan:
     """A merge that fits together, before anything large is read.
 
-    download: bytes of weights and tokenizer that are not on this disk yet; disk: bytes that the output
-    takes; memory: bytes of the buffers that the merge works in, beside Python itself.
+    download: bytes to come from the Hub: what is not on this disk yet, or what is streamed; disk: bytes of the output
+    that are there at any one time; memory: bytes of the buffers that the merge works in, beside Python itself.
+    passes: how often a method reads the weights of its ingredients.
+    stream: weights of the Hub are read by range, anew in each pass, and not kept.
+    uploads: each finished file goes to the Hub, and from this disk, before the next is begun.
     """
 
     recipe: Recipe
@@ -50,14 +55,28 @@ class Plan:
     shards: dict[str, int]
     findings: tuple[Finding, ...]
     memory: int
+    passes: float = 1.0
+    stream: bool = False
+    uploads: bool = False
 
     @property
     def download(self) -> int:
-        return sum({commit: count for p in self.parts for commit, count in p.fetched.items()}.values())
+        once = {commit: count for p in self.parts for commit, count in p.fetched.items()}
+        return sum(once.values()) + self.streamed
+
+    @property
+    def streamed(self) -> int:
+        """Bytes of weights that come over the network while the soup is written."""
+        return sum(p.streamed for p in self.parts)
+
+    @property
+    def written(self) -> int:
+        """Bytes of all weight files together."""
+        return sum(self.shards.values())
 
     @property
     def disk(self) -> int:
-        return sum(self.shards.values())
+        return max(self.shards.values()) if self.uploads else self.written
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for programs."""
@@ -70,12 +89,22 @@ class Plan:
             "shards": self.shards,
             "findings": [vars(f) for f in self.findings],
             "download": self.download,
+            "stream": self.stream,
+            "uploads": self.uploads,
+            "passes": self.passes,
             "disk": self.disk,
             "memory": self.memory,
         }
 
 
-def describe(soup: Soup, downloads: Sequence[Mapping[str, int]], remarks: Sequence[str] = ()) -> Plan:
+def describe(
+    soup: Soup,
+    downloads: Sequence[Mapping[str, int]],
+    remarks: Sequence[str] = (),
+    *,
+    stream: bool = False,
+    uploads: bool = False,
+) -> Plan:
     """The plan of a soup whose ingredients are opened.
 
     downloads: bytes to fetch, by commit, for each ingredient, then for the base if there is one.
@@ -84,8 +113,19 @@ def describe(soup: Soup, downloads: Sequence[Mapping[str, int]], remarks: Sequen
     named = [("ingredient", i.label, c) for i, c in zip(soup.recipe.ingredients, soup.ingredients, strict=True)]
     if soup.base is not None and soup.recipe.base is not None:
         named.append(("base", soup.recipe.base.label, soup.base))
+    passes = _passes(soup)
+    reads = {id(c) for c in _read_by(soup)}
     parts = tuple(
-        Part(role, name, c.origin.reference, c.origin.license, len(c), c.nbytes, fetched)
+        Part(
+            role,
+            name,
+            c.origin.reference,
+            c.origin.license,
+            len(c),
+            c.nbytes,
+            fetched,
+            round(passes * _over_network(c)) if stream and id(c) in reads else 0,
+        )
         for (role, name, c), fetched in zip(named, downloads, strict=True)
     )
     shards = layout(soup.specs, soup.recipe.output.max_shard_size)
@@ -98,4 +138,25 @@ def describe(soup: Soup, downloads: Sequence[Mapping[str, int]], remarks: Sequen
         shards={file: sum(s.nbytes for s in specs.values()) for file, specs in shards.items()},
         findings=(*soup.alignment.findings, *(Finding("warning", remark) for remark in remarks)),
         memory=soup.memory,
+        passes=passes,
+        stream=stream,
+        uploads=uploads,
     )
+
+
+def _read_by(soup: Soup) -> list[Checkpoint]:
+    return [*soup.ingredients, *([soup.base] if soup.base is not None and soup.reads_base else [])]
+
+
+def _passes(soup: Soup) -> float:
+    once = sum(c.bytes_read if isinstance(c, Soup) else c.nbytes for c in _read_by(soup))
+    return soup.bytes_read / once if once else 1.0
+
+
+def _over_network(checkpoint: Checkpoint) -> int:
+    """Bytes of the Hub's files that reading a checkpoint once reads by range."""
+    if isinstance(checkpoint, Soup):
+        return round(_passes(checkpoint) * sum(map(_over_network, _read_by(checkpoint))))
+    if isinstance(checkpoint, Lora):
+        return _over_network(checkpoint.base) + _over_network(checkpoint.adapter)
+    return checkpoint.nbytes if isinstance(checkpoint, Stored) and not isinstance(checkpoint.files, LocalFiles) else 0

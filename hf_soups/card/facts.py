@@ -94,16 +94,22 @@ def gather(
     repo_id: str | None = None,
     versions: Mapping[str, str] | None = None,
     figure: bool = False,
+    remarks: Sequence[str] = (),
 ) -> Facts:
     """The facts of a soup.
 
     candidates: all models that were considered, opened; default: those in the soup.
     license: the user's word; needed only where `decide_license` asks for it.
+    remarks: what else its users should know about how it was made.
     """
     own = list(zip(soup.recipe.ingredients, soup.ingredients, strict=True))
-    base = soup.base if _reads_base(soup) else None
-    decided, remarks = decide_license(sources(soup), license)
-    findings = [*soup.alignment.findings, *(Finding("warning", remark) for remark in remarks)]
+    base = soup.base if soup.reads_base else None
+    decided, warnings = decide_license(sources(soup), license)
+    findings = [
+        *soup.alignment.findings,
+        *(Finding("warning", warning) for warning in warnings),
+        *(Finding("note", remark) for remark in remarks),
+    ]
     return Facts(
         method=soup.method,
         candidates=_candidates(soup, selection, list(candidates) or own),
@@ -128,20 +134,16 @@ def gather(
 def sources(soup: Soup) -> tuple[Origin, ...]:
     """Everything whose weights are in the soup, whose licences therefore count: bases of adapters and deltas too."""
     leaves = [leaf for i in soup.ingredients for leaf in _leaves(i, bases=True)]
-    base = [soup.base] if soup.base is not None and _reads_base(soup) else []
+    base = [soup.base] if soup.base is not None and soup.reads_base else []
     return _unique([leaf.origin for leaf in [*leaves, *base]])
 
 
 def _leaves(checkpoint: Checkpoint, bases: bool = False) -> list[Checkpoint]:
     """The checkpoint itself, or what an inner soup is made of; with `bases`, also what adapters sit on."""
     if isinstance(checkpoint, Soup):
-        inner = [*checkpoint.ingredients, *([checkpoint.base] if checkpoint.base and _reads_base(checkpoint) else [])]
+        inner = [*checkpoint.ingredients, *([checkpoint.base] if checkpoint.base and checkpoint.reads_base else [])]
         return [leaf for c in inner for leaf in _leaves(c, bases)]
     return [checkpoint, checkpoint.base] if bases and isinstance(checkpoint, Lora) else [checkpoint]
-
-
-def _reads_base(soup: Soup) -> bool:
-    return soup.method.needs_base or any(o.source == "base" for o in soup.recipe.overrides)
 
 
 def _candidates(

@@ -23,8 +23,9 @@ def write(
     candidates: Sequence[tuple[Ingredient, Checkpoint]] = (),
     license: str | None = None,
     repo_id: str | None = None,
+    remarks: Sequence[str] = (),
 ) -> None:
     """README.md, and the figure where there are a test and a shifted dataset; parameters as for `gather`."""
     drawn = results is not None and figure(results, folder / FIGURE)
-    facts = gather(soup, selection, results, candidates, license, repo_id, figure=drawn)
+    facts = gather(soup, selection, results, candidates, license, repo_id, figure=drawn, remarks=remarks)
     write_text(folder / "README.md", render(facts))

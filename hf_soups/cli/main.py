@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 import hf_soups
 from hf_soups import pipeline
-from hf_soups.cli.output import Printer, Screen, show_plan, show_results
+from hf_soups.cli.options import FORMAT, SOURCE, STREAM
+from hf_soups.cli.output import Printer, show_plan, show_results
+from hf_soups.cli.screen import Screen
 from hf_soups.errors import SoupError
 from hf_soups.method import get, names
 from hf_soups.recipe import Recipe, to_yaml
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 def main() -> None:
@@ -49,51 +48,6 @@ def group() -> None:
     measuring it, and push it back with its card."""
 
 
-def _options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
-    def apply(function: F) -> F:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
-
-    return apply
-
-
-def _parameter(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
-    found = {}
-    for value in values:
-        key, equals, number = value.partition("=")
-        try:
-            found[key] = float(number)
-        except ValueError:
-            raise click.BadParameter(f"{value!r}: write for instance density=0.2") from None
-        if not equals:
-            raise click.BadParameter(f"{value!r}: write for instance density=0.2")
-    return found
-
-
-SOURCE = _options(
-    click.argument("source", metavar="RECIPE | MODEL...", nargs=-1, required=True),
-    click.option("--method", metavar="M", help="Merge method; see `hf-soups methods`."),
-    click.option("--param", "parameters", metavar="K=V", multiple=True, callback=_parameter, help="Method parameter."),
-    click.option("--base", metavar="B", help="Base of delta methods and of adapters: Hub id or folder."),
-    click.option("--dataset", metavar="X", help="Labelled data to choose on and to report on: Hub id or file."),
-    click.option("--dtype", metavar="T", help="float32, float16 or bfloat16; default: as stored."),
-    click.option("--max-shard-size", metavar="S", help="Largest file, such as 5GB."),
-    click.option("--seed", type=int, help="Of everything random; default 0."),
-    click.option("--license", "license", metavar="L", help="Licence of the soup, where its parents' differ."),
-    click.option("--local", metavar="DIR", help="Where local:NAME references are looked up."),
-    click.option("--token", metavar="T", help="Hub token; default: HF_TOKEN or the login."),
-)
-
-FORMAT = _options(
-    click.option(
-        "--format", "format_", type=click.Choice(["auto", "human", "json", "quiet"]), default="auto", show_default=True
-    ),
-    click.option("--json", "as_json", is_flag=True, help="Same as --format json."),
-    click.option("-q", "--quiet", is_flag=True, help="Same as --format quiet."),
-)
-
-
 def _printer(format_: str, as_json: bool, quiet: bool) -> Printer:
     asked = {f for f, given in (("json", as_json), ("quiet", quiet)) if given} | ({format_} - {"auto"})
     if len(asked) > 1:
@@ -111,6 +65,7 @@ def _recipe(source: tuple[str, ...], changes: dict[str, Any]) -> Recipe:
 @click.option("--overwrite", is_flag=True, help="Replace the folder if it is not empty.")
 @click.option("--check/--no-check", default=None, help="Load the result and run it once; default: before a push.")
 @click.option("--allow-single", is_flag=True, help="Write the best ingredient if no soup beats it.")
+@STREAM
 @click.option("--push-to-hub", "hub", metavar="ID", help="Publish as one commit.")
 @click.option("--private/--no-private", default=None, help="Visibility of a repository that the push creates.")
 @click.option("--create-pr", is_flag=True, help="Publish as a pull request.")
@@ -123,6 +78,7 @@ def merge(
     overwrite: bool,
     check: bool | None,
     allow_single: bool,
+    stream: bool,
     create_pr: bool,
     dry_run: bool,
     print_recipe: bool,
@@ -139,12 +95,12 @@ def merge(
     --dataset the greedy soup is chosen and reported.
     """
     printer = _printer(format_, as_json, quiet)
-    recipe = _recipe(source, {**changes, "token": token})
+    recipe = _recipe(source, {**changes, "token": token, "stream": stream})
     if print_recipe:
         printer.data(to_yaml(recipe).rstrip())
         return
     if dry_run:
-        _show(printer, pipeline.plan(recipe, token=token, local=local))
+        _show(printer, pipeline.plan(recipe, out=out, stream=stream, token=token, local=local))
         return
     if not out and recipe.output.hub is None:
         raise click.UsageError("where to? Give -o DIR, or --push-to-hub ID, or both")
@@ -153,6 +109,7 @@ def merge(
         overwrite=overwrite,
         check=check,
         allow_single=allow_single,
+        stream=stream,
         create_pr=create_pr,
         token=token,
         local=Path(local) if local else None,
@@ -165,6 +122,7 @@ def merge(
                 "out": out,
                 "url": outcome.pushed.url if outcome.pushed else None,
                 "sha": outcome.pushed.sha if outcome.pushed else None,
+                "checked": outcome.checked,
                 "kept": list(outcome.selection.kept) if outcome.selection else None,
                 "results": outcome.results.to_json() if outcome.results else None,
             }
@@ -177,9 +135,11 @@ def merge(
 
 @group.command()
 @SOURCE
+@STREAM
 @FORMAT
 def plan(
     source: tuple[str, ...],
+    stream: bool,
     local: str | None,
     token: str | None,
     format_: str,
@@ -189,8 +149,8 @@ def plan(
 ) -> None:
     """Say whether the ingredients fit together and what a merge would cost, from headers alone."""
     printer = _printer(format_, as_json, quiet)
-    recipe = _recipe(source, {**changes, "token": token})
-    _show(printer, pipeline.plan(recipe, token=token, local=local))
+    recipe = _recipe(source, {**changes, "token": token, "stream": stream})
+    _show(printer, pipeline.plan(recipe, stream=stream, token=token, local=local))
 
 
 def _show(printer: Printer, made: Any) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hf_soups.pipeline import Listener
 from hf_soups.planning import Plan
 
 if TYPE_CHECKING:
@@ -74,12 +71,18 @@ def show_plan(printer: Printer, plan: Plan, data: bool) -> None:
     echo(f"{recipe.method}{f' ({values})' if values else ''} of {len(recipe.ingredients)}")
     for part in plan.parts:
         reference = _short(part.reference)
-        fetched = f"{size(part.download)} to download" if part.download else "on this disk"
+        how = "stream" if plan.stream else "download"
+        fetched = f"{size(part.download)} to {how}" if part.download else "on this disk"
         echo(f"  {part.role:<10}  {reference}  {size(part.nbytes)}, {part.license or 'no licence said'}, {fetched}")
     rules = ", ".join(f"{count} by {rule}" for rule, count in plan.rules.items())
     echo(f"  {plan.tensors} tensors ({rules}), {plan.parameters:,} parameters")
     files = f"{len(plan.shards)} files" if len(plan.shards) > 1 else "1 file"
-    echo(f"  download {size(plan.download)}; write {size(plan.disk)} in {files}; work in {size(plan.memory)} of memory")
+    if plan.stream:
+        echo(f"  streamed: {size(plan.download)} read by range, the weights in {_times(plan.passes)}, and not kept")
+    fetch = "" if plan.stream else f"download {size(plan.download)}; "
+    echo(f"  {fetch}write {size(plan.written)} in {files}; work in {size(plan.memory)} of memory")
+    if plan.uploads:
+        echo(f"  uploaded file by file: {size(plan.disk)} of disk for the largest")
     if recipe.output.hub:
         echo(f"  push to {recipe.output.hub} ({'private' if recipe.output.private else 'public'})")
     for finding in plan.findings:
@@ -133,49 +136,12 @@ def show_selection(printer: Printer, selection: Selection) -> None:
         printer.say(f"  {mark}  {step.ingredient}: alone {step.alone:.4f}, soup with it {step.candidate:.4f}")
 
 
-class Screen(Listener):
-    """Tells people on stderr what goes on; a moving line only on a terminal."""
-
-    def __init__(self, printer: Printer) -> None:
-        self.printer = printer
-
-    def tell(self, text: str) -> None:
-        self.printer.say(f"{text} …")
-
-    def planned(self, plan: Plan) -> None:
-        if self.printer.human:
-            show_plan(self.printer, plan, data=False)
-
-    def evaluated(self, results: Results, selection: Selection | None) -> None:
-        if selection is not None:
-            show_selection(self.printer, selection)
-        if self.printer.human:
-            show_results(self.printer, results)
-
-    def writing(self, total: int) -> Callable[[int], None]:
-        if not (self.printer.human and sys.stderr.isatty()) or os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS") == "1":
-            return lambda count: None
-        begun, done, shown = time.monotonic(), 0, 0.0
-
-        def moved(count: int) -> None:
-            nonlocal done, shown
-            done += count
-            now = time.monotonic()
-            if now - shown < 0.1 and done < total:
-                return
-            shown = now
-            rate = done / max(now - begun, 1e-6)
-            left = (total - done) / rate
-            end = "\n" if done >= total else ""
-            click.echo(
-                f"\r  {size(done)} of {size(total)}, {size(int(rate))}/s, {left:.0f} s left   {end}", nl=False, err=True
-            )
-
-        return moved
-
-
 def _interval(found: Interval) -> str:
     return f"{found.value:.4f} ±{(found.high - found.low) / 2:.4f}"
+
+
+def _times(passes: float) -> str:
+    return "one pass" if passes == 1 else f"{passes:.3g} passes"
 
 
 def _short(reference: str) -> str:

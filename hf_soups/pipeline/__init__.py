@@ -2,7 +2,8 @@
 
 from hf_soups.pipeline.ask import make_recipe
 from hf_soups.pipeline.listener import Listener
-from hf_soups.pipeline.run import Options, Outcome, evaluate, merge, plan, push, push_soup, run
+from hf_soups.pipeline.run import Options, Outcome, run
+from hf_soups.pipeline.verbs import evaluate, merge, plan, push, push_soup
 
 __all__ = [
     "Listener",

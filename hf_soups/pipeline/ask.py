@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_soups.errors import RecipeError
+from hf_soups.pipeline.stream import refuse
 from hf_soups.recipe import Evaluate, Ingredient, Output, Recipe, Select, check, load, parse_size
 from hf_soups.recipe.parse import local as local_path
 
@@ -21,6 +22,7 @@ def make_recipe(
     parameters: Mapping[str, float] | None = None,
     base: str | None = None,
     dataset: str | None = None,
+    stream: bool = False,
     token: str | None = None,
     seed: int | None = None,
     dtype: str | None = None,
@@ -32,9 +34,12 @@ def make_recipe(
     """A recipe from a file, from model references, or from a recipe, with some of it said anew.
 
     dataset: adds greedy selection on its labelled validation split and a report on its test split.
+    stream: refuse a dataset before anything is asked of it.
     token: to look at that dataset's splits.
     Everything else replaces what the recipe says under that name.
     """
+    if stream and dataset is not None:
+        refuse("select and evaluate")
     recipe = _read(source, method)
     changes: dict[str, Any] = {"method": method, "seed": seed}
     if base is not None:

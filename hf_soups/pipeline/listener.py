@@ -27,3 +27,7 @@ class Listener:
     def writing(self, total: int) -> Callable[[int], None]:
         """Weights of `total` bytes begin to be written; the answer hears the bytes of each chunk."""
         return lambda count: None
+
+    def reading(self, total: int) -> Callable[[int], None]:
+        """About `total` bytes begin to come over the network; the answer hears each piece, from any thread."""
+        return lambda count: None

@@ -6,18 +6,23 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from hf_soups.align import Finding
 from hf_soups.card import decide_license, sources
 from hf_soups.errors import CheckpointError, RecipeError
 from hf_soups.hub.opening import Opener
 from hf_soups.method import get
+from hf_soups.pipeline.stream import remarks
 from hf_soups.planning import Plan, describe
 from hf_soups.recipe import Ingredient, Recipe
 from hf_soups.soup import Soup
 
 
-def prepare(recipe: Recipe, opener: Opener) -> tuple[Recipe, Plan, Soup]:
+def prepare(
+    recipe: Recipe, opener: Opener, *, stream: bool = False, uploads: bool = False
+) -> tuple[Recipe, Plan, Soup]:
     """The pinned recipe, the plan, and the soup of all ingredients as its headers tell it.
 
+    stream: the Hub's weights will be read by range; uploads: each finished file will go to the Hub.
     Raises AlignmentError with every reason why they do not fit together, and SoupError if their licences
     differ and the recipe names none.
     """
@@ -28,9 +33,11 @@ def prepare(recipe: Recipe, opener: Opener) -> tuple[Recipe, Plan, Soup]:
     soup = Soup(replace(pinned, select=None), opener.headers)
     _check_local_names(soup)
     parts = [*pinned.ingredients, *([pinned.base] if pinned.base else [])]
-    downloads = [opener.to_download(part) for part in parts]
-    _, remarks = decide_license(sources(soup), recipe.output.license)
-    return pinned, describe(soup, downloads, remarks), soup
+    downloads = [opener.to_download(part, stream) for part in parts]
+    _, warnings = decide_license(sources(soup), recipe.output.license)
+    made = describe(soup, downloads, warnings, stream=stream, uploads=uploads)
+    notes = tuple(Finding("note", remark) for remark in remarks(made.streamed > 0, uploads))
+    return pinned, replace(made, findings=(*made.findings, *notes)), soup
 
 
 def _check_local_names(soup: Soup) -> None:
@@ -47,7 +54,7 @@ def _check_local_names(soup: Soup) -> None:
 
 
 def check_room(out: Path, plan: Plan) -> None:
-    """CheckpointError unless the output fits on its disk."""
+    """CheckpointError unless what is written, at any one time, fits on its disk."""
     folder = next(p for p in [out.absolute(), *out.absolute().parents] if p.exists())
     free = shutil.disk_usage(folder).free
     if plan.disk > free:

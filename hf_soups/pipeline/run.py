@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hf_soups import card, lock
 from hf_soups.align import check_tokenizers
-from hf_soups.checkpoint import Checkpoint, check_free, new_folder
+from hf_soups.checkpoint import check_free
 from hf_soups.errors import CheckpointError, SelectionError
 from hf_soups.hub.opening import Opener
 from hf_soups.hub.push import Pushed
 from hf_soups.hub.push import push as push_folder
-from hf_soups.pipeline.ask import Source, make_recipe
 from hf_soups.pipeline.listener import Listener
 from hf_soups.pipeline.prepare import check_room, prepare
+from hf_soups.pipeline.stream import check_stream, remarks
 from hf_soups.pipeline.taste import candidates_for, select, taste
+from hf_soups.pipeline.write import Made, upload, write
 from hf_soups.planning import Plan
-from hf_soups.recipe import Ingredient, Recipe
+from hf_soups.recipe import Recipe
 from hf_soups.selection import Selection
 from hf_soups.soup import Soup
 
@@ -30,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything that a merge found out and made."""
+    """Everything that a merge found out and made.
+
+    checked: whether the written soup was loaded with transformers and run once.
+    """
 
     soup: Soup
     plan: Plan
@@ -38,6 +40,7 @@ class Outcome:
     results: Results | None = None
     out: Path | None = None
     pushed: Pushed | None = None
+    checked: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,10 @@ class Options:
 
     out: folder to write; None: nothing stays on disk.
     overwrite: replace a folder that is not empty.
-    check: load the written folder with transformers and run it once; default: before a push.
+    check: load the written folder with transformers and run it once; default: before a push of a whole folder.
     allow_single: write the best ingredient when no soup beats it.
+    stream: read ranges of the Hub's files instead of downloading them; without `out`, each finished file is uploaded
+        and removed before the next is begun.
     create_pr: publish as a pull request.
     local: folder in which `local:name` references are looked up.
     """
@@ -56,6 +61,7 @@ class Options:
     overwrite: bool = False
     check: bool | None = None
     allow_single: bool = False
+    stream: bool = False
     create_pr: bool = False
     token: str | None = None
     local: Path | None = None
@@ -67,17 +73,20 @@ def run(recipe: Recipe, options: Options) -> Outcome:
 
     Raises SelectionError, and writes nothing, if the greedy soup is a single ingredient.
     """
-    listener = options.listener
+    listener, repo = options.listener, recipe.output.hub
+    uploads = options.stream and options.out is None and repo is not None
+    if options.stream:
+        check_stream(recipe, uploads=uploads, check=options.check)
     if options.out is not None:
         check_free(options.out, options.overwrite)
         _check_apart(options.out, recipe)
     opener = Opener(options.token, options.local)
     listener.tell("reading headers")
-    pinned, plan, headers = prepare(recipe, opener)
+    pinned, plan, headers = prepare(recipe, opener, stream=options.stream, uploads=uploads)
     listener.planned(plan)
-    if options.out is not None:
-        check_room(options.out, plan)
-    if plan.download:
+    if options.out is not None or repo is not None:
+        check_room(options.out or Path(tempfile.gettempdir()), plan)
+    if plan.download and not options.stream:
         listener.tell("pulling")
     selection, results = None, None
     opened = opener.pull
@@ -92,112 +101,23 @@ def run(recipe: Recipe, options: Options) -> Outcome:
         chosen = selection.recipe if selection else replace(pinned, select=None)
         if selection is not None and len(selection.kept) == 1 and not options.allow_single:
             raise SelectionError(f"no soup beat {selection.kept[0]} on {selection.on}; --allow-single writes it alone")
-    soup = Soup(chosen, opened)
+    soup = headers if options.stream else Soup(chosen, opened)
     check_tokenizers({i.label: c for i, c in zip(soup.recipe.ingredients, soup.ingredients, strict=True)})
     every = [(ingredient, opened(ingredient)) for ingredient in pinned.ingredients] if selection else []
-    repo = recipe.output.hub
+    made = Made(soup, selection, results, every, repo, remarks(plan.streamed > 0, uploads), plan.streamed)
     if options.out is None and repo is None:
         return Outcome(soup, plan, selection, results)
+    if plan.streamed:
+        opener.heard = listener.reading(plan.streamed)
+    if uploads and repo is not None:
+        pushed = upload(made, repo, create_pr=options.create_pr, token=options.token, listener=listener)
+        return Outcome(soup, plan, pushed=pushed)
+    check = options.check if options.check is not None else repo is not None
     with tempfile.TemporaryDirectory() as temporary:
         out = options.out or Path(temporary) / "soup"
-        _write(soup, out, options, selection, results, every, repo)
-        pushed = _push(out, repo, recipe, options) if repo is not None else None
-    return Outcome(soup, plan, selection, results, options.out, pushed)
-
-
-def merge(
-    source: Source,
-    out: str | Path | None = None,
-    *,
-    overwrite: bool = False,
-    check: bool | None = None,
-    allow_single: bool = False,
-    push_to_hub: str | None = None,
-    create_pr: bool = False,
-    token: str | None = None,
-    local: str | Path | None = None,
-    listener: Listener | None = None,
-    **changes: Any,
-) -> Soup:
-    """Make a soup: the whole main job, as far as the recipe asks for it.
-
-    source: a recipe, its file, or model references (Hub ids, folders), which are averaged.
-    out: folder to write; default: nothing is written, and tensors are computed when asked for.
-    push_to_hub: repository id to publish the finished folder under, as one commit.
-    changes: as for `make_recipe`. The rest: as in `Options`.
-    """
-    options = Options(
-        out=None if out is None else Path(out),
-        overwrite=overwrite,
-        check=check,
-        allow_single=allow_single,
-        create_pr=create_pr,
-        token=token,
-        local=Path(local) if local else None,
-        listener=listener or Listener(),
-    )
-    return run(make_recipe(source, hub=push_to_hub, token=token, **changes), options).soup
-
-
-def plan(source: Source, *, token: str | None = None, local: str | Path | None = None, **changes: Any) -> Plan:
-    """What a merge would do, from headers alone; AlignmentError lists every reason why it would not.
-
-    changes: as for `make_recipe`.
-    """
-    opener = Opener(token, Path(local) if local else None)
-    return prepare(make_recipe(source, token=token, **changes), opener)[1]
-
-
-def evaluate(source: Source, *, token: str | None = None, local: str | Path | None = None, **changes: Any) -> Results:
-    """The table of base, every ingredient, the soup of all, and the ensemble; nothing is written.
-
-    changes: as for `make_recipe`; `dataset` where the recipe has no evaluate section.
-    """
-    opener = Opener(token, Path(local) if local else None)
-    pinned, _, headers = prepare(make_recipe(source, token=token, **changes), opener)
-    pinned, candidates = candidates_for(pinned, headers, opener, token)
-    return taste(pinned, candidates, None)
-
-
-def push(
-    folder: str | Path, repo: str, *, private: bool = False, create_pr: bool = False, token: str | None = None
-) -> str:
-    """Publish a finished soup folder as one commit (or pull request); its address."""
-    return push_folder(Path(folder), repo, private=private, create_pr=create_pr, token=token).url
-
-
-def push_soup(soup: Soup, repo: str, *, private: bool = False, create_pr: bool = False) -> str:
-    """Write a soup to a temporary folder, with its card, check it and publish it; its address."""
-    with tempfile.TemporaryDirectory() as temporary:
-        out = Path(temporary) / "soup"
-        _write(soup, out, Options(out=out), None, None, [], repo)
-        return push(out, repo, private=private, create_pr=create_pr)
-
-
-def _write(
-    soup: Soup,
-    out: Path,
-    options: Options,
-    selection: Selection | None,
-    results: Results | None,
-    every: Sequence[tuple[Ingredient, Checkpoint]],
-    repo: str | None,
-) -> None:
-    """The finished folder, in one rename: weights, assets, card and figure, records."""
-    from hf_soups.model import check_folder
-
-    listener = options.listener
-    with new_folder(out, options.overwrite) as folder:
-        listener.tell("merging")
-        progress = listener.writing(sum(spec.nbytes for spec in soup.specs.values()))
-        checksums = soup.write(folder, soup.recipe.output.max_shard_size, progress)
-        lock.write_assets(soup, folder)
-        if options.check or (options.check is None and repo is not None):
-            listener.tell("checking that it loads")
-            check_folder(folder)
-        card.write(folder, soup, selection, results, every, soup.recipe.output.license, repo)
-        evaluation = results.to_json() if results else None
-        lock.write_records(soup, folder, checksums, selection.to_json() if selection else None, evaluation)
+        write(made, out, overwrite=options.overwrite, check=check, listener=listener)
+        published = _push(out, repo, recipe, options) if repo is not None else None
+    return Outcome(soup, plan, selection, results, options.out, published, check)
 
 
 def _check_apart(out: Path, recipe: Recipe) -> None:

@@ -16,7 +16,7 @@ from hf_soups.align import Alignment, align
 from hf_soups.checkpoint import Checkpoint, Origin, ShardFile, ShardWriter, Spec
 from hf_soups.engine import Desk, Host, Rule, chunks, for_each
 from hf_soups.errors import SoupError
-from hf_soups.method import get
+from hf_soups.method import KthLargest, get
 from hf_soups.recipe import Ingredient, Recipe, arguments, check, to_dict
 from hf_soups.soup.assets import SoupAssets
 from hf_soups.soup.rules import Rules
@@ -136,9 +136,11 @@ class Soup(Checkpoint):
 
     @property
     def bytes_read(self) -> int:
-        """Of all ingredients and the base, over all passes."""
-        every = sum(part.nbytes for part in self._parts)
-        return every * self.method.passes
+        """Bytes that writing reads from all ingredients and the base, each pass counted; inner soups as they read."""
+        passes = self.method.passes
+        if any(self.wide(name) for name in self.specs):  # ranking float64 numbers takes two passes
+            passes += sum(isinstance(s, KthLargest) for s in self.method.statistics.values())
+        return passes * sum(p.bytes_read if isinstance(p, Soup) else p.nbytes for p in self._parts)
 
     def save(self, out: str | Path, *, overwrite: bool = False) -> Path:
         """Write weights, assets, soup.yaml and soup.lock.json into a folder, which appears whole or not at all."""

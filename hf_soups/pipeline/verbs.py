@@ -1,0 +1,105 @@
+"""What people call: each command as a function."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_soups.hub.opening import Opener
+from hf_soups.hub.push import push as push_folder
+from hf_soups.pipeline.ask import Source, make_recipe
+from hf_soups.pipeline.listener import Listener
+from hf_soups.pipeline.prepare import prepare
+from hf_soups.pipeline.run import Options, run
+from hf_soups.pipeline.stream import check_stream
+from hf_soups.pipeline.taste import candidates_for, taste
+from hf_soups.pipeline.write import Made, write
+from hf_soups.planning import Plan
+from hf_soups.soup import Soup
+
+if TYPE_CHECKING:
+    from hf_soups.evaluation.results import Results
+
+
+def merge(
+    source: Source,
+    out: str | Path | None = None,
+    *,
+    overwrite: bool = False,
+    check: bool | None = None,
+    allow_single: bool = False,
+    stream: bool = False,
+    push_to_hub: str | None = None,
+    create_pr: bool = False,
+    token: str | None = None,
+    local: str | Path | None = None,
+    listener: Listener | None = None,
+    **changes: Any,
+) -> Soup:
+    """Make a soup: the whole main job, as far as the recipe asks for it.
+
+    source: a recipe, its file, or model references (Hub ids, folders), which are averaged.
+    out: folder to write; default: nothing is written, and tensors are computed when asked for.
+    push_to_hub: repository id to publish the finished folder under, as one commit.
+    changes: as for `make_recipe`. The rest: as in `Options`.
+    """
+    options = Options(
+        out=None if out is None else Path(out),
+        overwrite=overwrite,
+        check=check,
+        allow_single=allow_single,
+        stream=stream,
+        create_pr=create_pr,
+        token=token,
+        local=Path(local) if local else None,
+        listener=listener or Listener(),
+    )
+    return run(make_recipe(source, hub=push_to_hub, token=token, stream=stream, **changes), options).soup
+
+
+def plan(
+    source: Source,
+    *,
+    out: str | Path | None = None,
+    stream: bool = False,
+    token: str | None = None,
+    local: str | Path | None = None,
+    **changes: Any,
+) -> Plan:
+    """What a merge would do, from headers alone; AlignmentError lists every reason why it would not.
+
+    out, stream: as the merge would be called; they decide how much is fetched and how much disk it takes.
+    changes: as for `make_recipe`.
+    """
+    opener = Opener(token, Path(local) if local else None)
+    recipe = make_recipe(source, token=token, stream=stream, **changes)
+    if stream:
+        check_stream(recipe)
+    return prepare(recipe, opener, stream=stream, uploads=stream and out is None and recipe.output.hub is not None)[1]
+
+
+def evaluate(source: Source, *, token: str | None = None, local: str | Path | None = None, **changes: Any) -> Results:
+    """The table of base, every ingredient, the soup of all, and the ensemble; nothing is written.
+
+    changes: as for `make_recipe`; `dataset` where the recipe has no evaluate section.
+    """
+    opener = Opener(token, Path(local) if local else None)
+    pinned, _, headers = prepare(make_recipe(source, token=token, **changes), opener)
+    pinned, candidates = candidates_for(pinned, headers, opener, token)
+    return taste(pinned, candidates, None)
+
+
+def push(
+    folder: str | Path, repo: str, *, private: bool = False, create_pr: bool = False, token: str | None = None
+) -> str:
+    """Publish a finished soup folder as one commit (or pull request); its address."""
+    return push_folder(Path(folder), repo, private=private, create_pr=create_pr, token=token).url
+
+
+def push_soup(soup: Soup, repo: str, *, private: bool = False, create_pr: bool = False) -> str:
+    """Write a soup to a temporary folder, with its card, check it and publish it; its address."""
+    with tempfile.TemporaryDirectory() as temporary:
+        out = Path(temporary) / "soup"
+        write(Made(soup, repo=repo), out, overwrite=False, check=True, listener=Listener())
+        return push(out, repo, private=private, create_pr=create_pr)

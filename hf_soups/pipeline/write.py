@@ -1,0 +1,96 @@
+"""What a merge leaves behind: a folder, complete or absent, or a repository, in one commit."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hf_soups import card, lock
+from hf_soups.checkpoint import Checkpoint, new_folder
+from hf_soups.errors import CheckpointError
+from hf_soups.hub.finished import crc32
+from hf_soups.hub.push import Push, Pushed
+from hf_soups.pipeline.listener import Listener
+from hf_soups.recipe import Ingredient
+from hf_soups.selection import Selection
+from hf_soups.soup import Soup
+
+if TYPE_CHECKING:
+    from hf_soups.evaluation.results import Results
+
+
+@dataclass(frozen=True)
+class Made:
+    """A soup and all that is told about it.
+
+    every: all models that were considered, if some were left out.
+    repo: where it will be published. remarks: what the card should warn of.
+    fetch: bytes that will come over the network while it is written.
+    """
+
+    soup: Soup
+    selection: Selection | None = None
+    results: Results | None = None
+    every: Sequence[tuple[Ingredient, Checkpoint]] = ()
+    repo: str | None = None
+    remarks: Sequence[str] = ()
+    fetch: int = 0
+
+
+def write(made: Made, out: Path, *, overwrite: bool, check: bool, listener: Listener) -> None:
+    """The finished folder, in one rename: weights, assets, card and figure, records."""
+    from hf_soups.model import check_folder
+
+    soup = made.soup
+    with new_folder(out, overwrite) as folder:
+        listener.tell("merging")
+        # what is read over the network tells of its own progress
+        progress = None if made.fetch else listener.writing(soup.nbytes)
+        checksums = soup.write(folder, soup.recipe.output.max_shard_size, progress)
+        lock.write_assets(soup, folder)
+        if check:
+            listener.tell("checking that it loads")
+            check_folder(folder)
+        _describe(made, folder, checksums, checked=check)
+
+
+def upload(made: Made, repo: str, *, create_pr: bool, token: str | None, listener: Listener) -> Pushed:
+    """The soup in one commit; each weight file is sent, and removed here, before the next is begun.
+
+    Raises HubError, and nothing is published, if the branch moves meanwhile.
+    """
+    soup, sizes, sums = made.soup, {}, {}
+    under_way = Push(repo, private=soup.recipe.output.private, create_pr=create_pr, token=token, tell=listener.tell)
+
+    def finished(file: Path) -> None:
+        sizes[file.name], sums[file.name] = file.stat().st_size, crc32(file)
+        if under_way.upload(file):
+            file.unlink()
+
+    with tempfile.TemporaryDirectory(prefix="hf-soups-") as temporary:
+        folder = Path(temporary)
+        listener.tell("merging")
+        progress = None if made.fetch else listener.writing(soup.nbytes)
+        checksums = soup.write(folder, soup.recipe.output.max_shard_size, progress, finished)
+        if checksums != sums:
+            raise CheckpointError(f"{folder}: its files changed before they were sent; nothing is published; try again")
+        lock.write_assets(soup, folder)
+        gone = {name: size for name, size in sizes.items() if not (folder / name).exists()}
+        _describe(made, folder, checksums, checked=False, uploaded=gone)
+        listener.tell(f"publishing {under_way.repo}")
+        names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+        return under_way.commit(folder, names)
+
+
+def _describe(
+    made: Made, folder: Path, checksums: dict[str, str], *, checked: bool, uploaded: dict[str, int] | None = None
+) -> None:
+    """Card and records, the last files of a folder."""
+    license_ = made.soup.recipe.output.license
+    card.write(folder, made.soup, made.selection, made.results, made.every, license_, made.repo, remarks=made.remarks)
+    selection = made.selection.to_json() if made.selection else None
+    evaluation = made.results.to_json() if made.results else None
+    lock.write_records(made.soup, folder, checksums, selection, evaluation, checked=checked, uploaded=uploaded)
