@@ -13,7 +13,7 @@ from huggingface_hub import try_to_load_from_cache
 from hf_soups import HubError, Ingredient, Output, Recipe, merge, plan
 from hf_soups.pipeline import Listener
 from tests.local_hub import LocalHub, faults
-from tests.streaming.conftest import single
+from tests.streaming.parts import single
 
 STORAGE = r"GET /storage/.*\.safetensors"
 SHARD = 2_500_000  # bytes: two tensors in each output file
