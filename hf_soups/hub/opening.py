@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from hf_soups.checkpoint import Checkpoint, Files, LocalFiles, Lora, Origin, Sto
 from hf_soups.checkpoint.stored import read_json
 from hf_soups.errors import CheckpointError, HubError, RecipeError
 from hf_soups.hub import notes
+from hf_soups.hub.ahead import Reading
 from hf_soups.hub.errors import explained
 from hf_soups.hub.pull import pull
 from hf_soups.hub.remote import RemoteFiles
@@ -39,13 +40,13 @@ class Opener:
 
     token: for the Hub; default: HF_TOKEN or the login.
     local: folder in which `local:name` references are looked up.
-    heard: told the size of each piece that is read by range; may be set later, and called by any thread.
+    reading: how its remote files are read; to be changed in place.
     """
 
     def __init__(self, token: str | None = None, local: Path | None = None) -> None:
         self.token = token
         self.local = local
-        self.heard: Callable[[int], None] = lambda count: None
+        self.reading = Reading()
         self._commits: dict[str, Commit] = {}
 
     def pin(self, recipe: Recipe) -> Recipe:
@@ -141,7 +142,7 @@ class Opener:
         if commit.folder is not None:
             return LocalFiles(_below(commit.folder, ingredient.subfolder)), origin
         files = RemoteFiles(
-            commit.repo, commit.sha, commit.sizes, ingredient.subfolder, self.token, commit.sha256, self._hear
+            commit.repo, commit.sha, commit.sizes, ingredient.subfolder, self.token, commit.sha256, self.reading
         )
         return files, origin
 
@@ -153,9 +154,6 @@ class Opener:
         names = _needed(commit, ingredient.subfolder)
         folder = commit.folder or pull(commit.repo, commit.sha, names, commit.sha256, self.token)
         return LocalFiles(_below(folder, ingredient.subfolder)), origin
-
-    def _hear(self, count: int) -> None:
-        self.heard(count)
 
     def _folder(self, path: Path, subfolder: str | None) -> tuple[Files, Origin]:
         folder = _below(path, subfolder)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from hf_soups.errors import HubError
+from hf_soups.hub.ahead import Blocks, Reading
+from hf_soups.hub.busy import Busy, raise_if_busy
 from hf_soups.hub.errors import explained
 
 if TYPE_CHECKING:
@@ -18,17 +20,7 @@ if TYPE_CHECKING:
 
 TRIES = 7  # in a row that bring not a single byte
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0  # seconds before the next try, doubled while nothing comes
-PATIENCE = 300.0  # seconds that a server may ask us to wait: the Hub counts requests over five minutes
-PASSING = (408, 429, 500, 502, 503, 504)
 HOPS = 5  # redirects in a row
-
-
-class _Busy(Exception):
-    """The server says: not now. wait: seconds, as far as it says."""
-
-    def __init__(self, status: int, wait: float) -> None:
-        super().__init__(f"the server answers {status}")
-        self.wait = wait
 
 
 @dataclass(eq=False)
@@ -37,7 +29,7 @@ class RemoteFile:
 
     where: what messages call it. sha: the commit that it must be of.
     digest: the sha256 that the Hub lists for it; only compared with what the Hub says while it is read.
-    heard: told the size of each piece as it arrives.
+    blocks: shared by the files of one checkpoint, for reading ahead.
     """
 
     url: str
@@ -46,16 +38,23 @@ class RemoteFile:
     token: str | None = None
     sha: str | None = None
     digest: str | None = None
-    heard: Callable[[int], None] = lambda count: None
+    reading: Reading = field(default_factory=Reading)
+    blocks: Blocks | None = None
     _place: str | None = field(default=None, init=False)  # where the Hub last sent us; a signed address that expires
     _tags: dict[str, str] = field(default_factory=dict, init=False)  # address without signature → ETag
 
     def read(self, start: int, length: int, into: Any = None) -> bytes:
-        """`length` bytes from `start`; what came before a connection broke is kept, and asked for no more.
+        """`length` bytes from `start`.
 
         into: memory that readers of local files may use; not used here.
         Raises HubError when the connection brings nothing more, or the file is not the one that was planned with.
         """
+        if self.reading.ahead and self.blocks is not None and length > 0:
+            return self.blocks.read(self, start, length)
+        return self.fetch(start, length)
+
+    def fetch(self, start: int, length: int) -> bytes:
+        """The same, now and exactly: what came before a connection broke is kept, and asked for no more."""
         from httpx2 import NetworkError, ProxyError, RemoteProtocolError, TimeoutException
 
         pieces: list[bytes] = []
@@ -67,8 +66,8 @@ class RemoteFile:
                     for piece in self._pieces(start + got, start + length):
                         pieces.append(piece)
                         got += len(piece)
-                        self.heard(len(piece))
-                except (_Busy, NetworkError, ProxyError, RemoteProtocolError, TimeoutException) as error:
+                        self.reading.heard(len(piece))
+                except (Busy, NetworkError, ProxyError, RemoteProtocolError, TimeoutException) as error:
                     cause, wait = error, getattr(error, "wait", 0.0)
                 if got == length:
                     break
@@ -112,8 +111,7 @@ class RemoteFile:
             headers = self._headers(url) | {"Range": f"bytes={start}-{stop - 1}"}
             with get_session().stream("GET", url, headers=headers, follow_redirects=False, timeout=timeout) as response:
                 status = response.status_code
-                if status in PASSING:
-                    raise _Busy(status, _asked_to_wait(response))
+                raise_if_busy(response)
                 if known and 400 <= status < 500:  # the signature has expired: ask the Hub for another
                     known, url = False, self.url
                     continue
@@ -184,14 +182,3 @@ class RemoteFile:
 def _tag(header: str | None) -> str:
     """An ETag without its quotes; a proxy may have made a strong one weak."""
     return (header or "").removeprefix("W/").strip('"')
-
-
-def _asked_to_wait(response: Response) -> float:
-    """Seconds, from the rate limit or Retry-After; 0 if the server does not say."""
-    from huggingface_hub.utils import parse_ratelimit_headers
-
-    limit = parse_ratelimit_headers(response.headers)
-    if response.status_code == 429 and limit is not None and limit.remaining == 0:
-        return min(limit.reset_in_seconds + 1.0, PATIENCE)
-    said = response.headers.get("Retry-After", "")
-    return min(float(said), PATIENCE) if said.isdigit() else 0.0

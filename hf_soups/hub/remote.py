@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from hf_soups.errors import HubError
+from hf_soups.hub.ahead import Blocks, Reading
 from hf_soups.hub.ranges import RemoteFile
 
     def read_into(self, start: int, into: np.ndarray) -> None:
@@ -22,7 +24,7 @@ class RemoteFiles:
     """The files below a (sub)folder of a repository at a full commit id.
 
     sizes: bytes of every file of the repository, by its path there; sha256: of those stored as large files.
-    heard: told the size of each piece as it arrives.
+    reading: how they are read.
     """
 
     repo: str
@@ -31,7 +33,7 @@ class RemoteFiles:
     subfolder: str | None = None
     token: str | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)
-    heard: Callable[[int], None] = lambda count: None
+    reading: Reading = field(default_factory=Reading)
 
     @property
     def where(self) -> str:
@@ -48,7 +50,11 @@ class RemoteFiles:
             raise HubError(f"{self.where}/{name}: no such file in the repository")
         url = hf_hub_url(self.repo, path, revision=self.sha)
         where, digest = f"{self.where}/{name}", self.sha256.get(path)
-        return RemoteFile(url, self.sizes[path], where, self.token, self.sha, digest, self.heard)
+        return RemoteFile(url, self.sizes[path], where, self.token, self.sha, digest, self.reading, self._blocks)
+
+    @cached_property
+    def _blocks(self) -> Blocks:
+        return Blocks(self.reading)
 
     @property
     def _prefix(self) -> str:

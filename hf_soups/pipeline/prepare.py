@@ -9,6 +9,7 @@ from pathlib import Path
 from hf_soups.align import Finding
 from hf_soups.card import decide_license, sources
 from hf_soups.errors import CheckpointError, RecipeError
+from hf_soups.hub.ahead import BLOCK, KEEP
 from hf_soups.hub.opening import Opener
 from hf_soups.method import get
 from hf_soups.pipeline.stream import remarks
@@ -37,7 +38,8 @@ def prepare(
     _, warnings = decide_license(sources(soup), recipe.output.license)
     made = describe(soup, downloads, warnings, stream=stream, uploads=uploads)
     notes = tuple(Finding("note", remark) for remark in remarks(made.streamed > 0, uploads))
-    return pinned, replace(made, findings=(*made.findings, *notes)), soup
+    ahead = KEEP * BLOCK * sum(origin.sha is not None for origin in sources(soup)) if made.streamed else 0
+    return pinned, replace(made, findings=(*made.findings, *notes), memory=made.memory + ahead), soup
 
 
 def _check_local_names(soup: Soup) -> None:

@@ -105,19 +105,28 @@ def run(recipe: Recipe, options: Options) -> Outcome:
     check_tokenizers({i.label: c for i, c in zip(soup.recipe.ingredients, soup.ingredients, strict=True)})
     every = [(ingredient, opened(ingredient)) for ingredient in pinned.ingredients] if selection else []
     made = Made(soup, selection, results, every, repo, remarks(plan.streamed > 0, uploads), plan.streamed)
+    opener.reading.ahead = options.stream
     if options.out is None and repo is None:
         return Outcome(soup, plan, selection, results)
     if plan.streamed:
-        opener.heard = listener.reading(plan.streamed)
+        opener.reading.heard = listener.reading(plan.streamed)
+    check = not uploads and (options.check if options.check is not None else repo is not None)
+    try:
+        published = _publish(made, recipe, options, uploads, check)
+    finally:
+        opener.reading.ahead = False  # what was asked for in advance is wanted no more
+    return Outcome(soup, plan, selection, results, options.out, published, check)
+
+
+def _publish(made: Made, recipe: Recipe, options: Options, uploads: bool, check: bool) -> Pushed | None:
+    """Write the soup and push it, as far as asked; where it was pushed to."""
+    listener, repo = options.listener, recipe.output.hub
     if uploads and repo is not None:
-        pushed = upload(made, repo, create_pr=options.create_pr, token=options.token, listener=listener)
-        return Outcome(soup, plan, pushed=pushed)
-    check = options.check if options.check is not None else repo is not None
+        return upload(made, repo, create_pr=options.create_pr, token=options.token, listener=listener)
     with tempfile.TemporaryDirectory() as temporary:
         out = options.out or Path(temporary) / "soup"
         write(made, out, overwrite=options.overwrite, check=check, listener=listener)
-        published = _push(out, repo, recipe, options) if repo is not None else None
-    return Outcome(soup, plan, selection, results, options.out, published, check)
+        return _push(out, repo, recipe, options) if repo is not None else None
 
 
 def _check_apart(out: Path, recipe: Recipe) -> None:

@@ -36,6 +36,7 @@ def pair(hub: LocalHub, namespace: str, tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hf_soups.hub.ranges.FIRST_WAIT", 0.001)
     monkeypatch.setattr("hf_soups.hub.ranges.LONGEST_WAIT", 0.01)
+    monkeypatch.setattr("hf_soups.hub.ahead.BLOCK", 100_000)  # so that these small files have several

@@ -58,8 +58,8 @@ def test_the_plan_knows_what_will_come_over_the_network(
     soup = merge(recipe(models, method, base), stream=True)
     hub.clear_log()
     soup.save(tmp_path / "soup")
-    # the last pass of a method on differences may take the base twice
-    assert hub.bytes_sent(STORAGE) == pytest.approx(made.streamed, rel=0.06)
+    # blocks at the ends of tensors may come twice; one pass of a method on differences takes the base twice
+    assert hub.bytes_sent(STORAGE) == pytest.approx(made.streamed, rel=0.12)
     assert (made.passes == 1) == (method == "average")
     assert made.streamed <= made.download < 1.01 * made.streamed
     assert plan(recipe(models, method, base)).streamed == 0
@@ -86,13 +86,13 @@ def test_progress_is_told_in_bytes_from_the_network_of_all_passes(pair: list[str
     heard = Heard()
     merge(recipe(pair, "slerp", None), tmp_path / "soup", stream=True, listener=heard)
     assert heard.lines == 0 and heard.total == plan(recipe(pair, "slerp", None), stream=True).streamed
-    assert heard.total <= heard.done < 1.02 * heard.total  # the config files come over it too
+    assert heard.total <= heard.done < 1.12 * heard.total  # config files and the ends of blocks come too
 
 
 def test_a_connection_that_drops_again_and_again_changes_no_byte(
     pair: list[str], hub: LocalHub, tmp_path: Path
 ) -> None:
-    with hub.fault(STORAGE, faults.cut(after=150_000), skip=4) as rule:
+    with hub.fault(STORAGE, faults.cut(after=30_000), skip=4) as rule:
         merge(pair, tmp_path / "streamed", stream=True)
     assert rule.matched > 50
     merge(pair, tmp_path / "pulled")
