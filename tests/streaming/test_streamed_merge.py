@@ -65,6 +65,17 @@ def test_the_plan_knows_what_will_come_over_the_network(
     assert plan(recipe(models, method, base)).streamed == 0
 
 
+def test_the_plan_counts_the_passes_of_inner_recipes_too(pair: list[str], hub: LocalHub, tmp_path: Path) -> None:
+    inner = Recipe(tuple(map(Ingredient, pair)), "slerp")
+    nested = Recipe((Ingredient(inner, name="inner"), Ingredient(pair[0])))
+    made = plan(nested, stream=True)
+    assert [part.streamed for part in made.parts] == [4 * 4_800_000, 4_800_000]
+    soup = merge(nested, stream=True)
+    hub.clear_log()
+    soup.save(tmp_path / "soup")
+    assert hub.bytes_sent(STORAGE) == pytest.approx(made.streamed, rel=0.12)
+
+
 class Heard(Listener):
     def __init__(self) -> None:
         self.total, self.done, self.lines = 0, 0, 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import zlib
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
 
-from hf_soups import HubError, RecipeError, merge, plan
+from hf_soups import CheckpointError, HubError, RecipeError, merge, plan
 from hf_soups.pipeline import Options, make_recipe, run
 from tests.local_hub import Answer, LocalHub, Request, Response, faults
 
@@ -148,3 +149,15 @@ def test_the_plan_of_a_streamed_push_needs_disk_for_its_largest_file(pair: list[
     uploaded, written = plan(recipe, stream=True), plan(recipe, stream=True, out=tmp_path / "soup")
     assert len(uploaded.shards) == 2 and uploaded.written == written.disk == 4 * 1_200_000
     assert uploaded.disk == 2 * 1_200_000
+
+
+def test_a_streamed_push_starts_where_the_whole_soup_would_not_fit(
+    pair: list[str], namespace: str, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = shutil.disk_usage(temporary)._replace(free=1_300_000)  # for one tensor of 1.2 MB
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: room)
+    with pytest.raises(CheckpointError, match=r"needs 4,800,000 bytes, and the disk has 1,300,000 left"):
+        merge(pair, push_to_hub=target(namespace), max_shard_size=SIZE)
+    with pytest.raises(CheckpointError, match=r"needs 4,800,000 bytes"):
+        merge(pair, push_to_hub=target(namespace), stream=True)
+    merge(pair, push_to_hub=target(namespace), stream=True, max_shard_size=SIZE)
