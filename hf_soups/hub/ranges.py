@@ -106,7 +106,8 @@ class RemoteFile:
         from huggingface_hub.utils import hf_raise_for_status
 
         timeout = Timeout(constants.HF_HUB_DOWNLOAD_TIMEOUT)
-        known, url = self._place is not None, self._place or self.url
+        place = self._place  # once: another thread may forget it
+        known, url = place is not None, place or self.url
         for _ in range(HOPS):
             headers = self._headers(url) | {"Range": f"bytes={start}-{stop - 1}"}
             with get_session().stream("GET", url, headers=headers, follow_redirects=False, timeout=timeout) as response:
