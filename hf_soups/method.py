@@ -169,11 +169,6 @@ class Method:
         return self.space == "deltas" or self.sees_base
 
     @property
-    def passes(self) -> int:
-        """How often the ingredients are read."""
-        return 1 + len(self.statistics) + (self.kind == "gram")
-
-    @property
     def doc(self) -> str:
         return inspect.getdoc(self.function) or ""
 

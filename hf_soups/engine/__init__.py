@@ -10,6 +10,7 @@ from hf_soups.engine.gram import grams, of_deltas, of_thetas
 from hf_soups.engine.host import Host
 from hf_soups.engine.mixture import Mixture
 from hf_soups.engine.ranking import Field
+from hf_soups.engine.ranking import passes as ranking_passes
 from hf_soups.engine.rules import Combination, Copy, Elementwise, Equal, Maximum, Rule, WholeRows
 from hf_soups.engine.statistics import measure
 from hf_soups.engine.work import for_each
@@ -34,5 +35,6 @@ __all__ = [
     "measure",
     "of_deltas",
     "of_thetas",
+    "ranking_passes",
     "step",
 ]

@@ -22,6 +22,8 @@ from hf_soups.engine.work import for_each
 from hf_soups.kernels import loops
 
 BINS = 1 << 17
+SMALL = 1 << 22  # numbers that are rather read into memory and sorted
+FEW = 1 << 16  # so many numbers are rather put aside and sorted than counted once more
 SAMPLES, SAMPLE = 2048, 256  # how many places a sample is taken from, and elements of each
 TOO_LARGE = "differences too large for the arithmetic; choose output dtype float32"
 SIGMAS = 6.0  # half the bracket's width in standard errors of the sampled rank
@@ -70,7 +72,7 @@ def kth_largest(
     open_rows = [i for i, k in enumerate(keep) if 0 < k < total]
     if not open_rows:
         return result
-    if total <= SAMPLES * SAMPLE:
+    if total * len(keep) <= SMALL:
         whole = [_magnitudes(device, desk(), field, n, 0, s) for n, s in field.sizes.items()]
         everything = np.concatenate(whole, axis=1)  # [n, total]
         for i in open_rows:
@@ -79,6 +81,7 @@ def kth_largest(
     low, high = _brackets(device, desk(), field, keep)
     low[[i for i in range(len(keep)) if i not in open_rows]] = 0
     high[[i for i in range(len(keep)) if i not in open_rows]] = 0
+    few = [0] * len(keep)  # how many there are between low and high, where they are few enough to be put aside
     while open_rows:
         shift = np.array(
             [
@@ -87,8 +90,15 @@ def kth_largest(
             ],
             low.dtype,
         )
-        above, histogram = _pass(device, desk, field, low, high, shift, progress)
+        above, histogram, inside = _pass(device, desk, field, low, high, shift, few, progress)
         for i in list(open_rows):
+            if inside[i] and above[i] < keep[i] <= above[i] + few[i]:
+                offsets = np.concatenate(inside[i])
+                low[i] += np.partition(offsets, above[i] + len(offsets) - keep[i])[above[i] + len(offsets) - keep[i]]
+                result[i] = low[i : i + 1].view(f"f{low.itemsize}")[0]
+                open_rows.remove(i)
+                low[i] = high[i] = few[i] = 0
+                continue
             if keep[i] <= above[i]:
                 low[i], high[i] = high[i], _infinity(field.bits)
                 continue
@@ -104,7 +114,15 @@ def kth_largest(
                 low[i] = high[i] = 0
             else:
                 high[i] = min(int(high[i]), int(low[i]) + (1 << int(shift[i])))
+                number = int(histogram[i, place])
+                few[i] = number if number <= FEW else 0
     return result
+
+
+def passes(field: Field) -> int:
+    """How often ranking reads everything, as a rule; data that defy the sample take another."""
+    small = field.total * len(field.ingredients) <= SMALL
+    return 1 if small or field.bits.itemsize == 4 else 2
 
 
 def kept(share: float, n: int) -> int:
@@ -121,9 +139,11 @@ def _pass(
     low: np.ndarray,
     high: np.ndarray,
     shift: np.ndarray,
+    few: Sequence[int],
     progress: Callable[[int], None],
-) -> tuple[np.ndarray, np.ndarray]:
-    """How many lie at or above each bracket, and how many in each bin of it."""
+) -> tuple[np.ndarray, np.ndarray, list[list[np.ndarray]]]:
+    """How many lie at or above each bracket, how many in each bin of it, and, of `few`, which."""
+    put_aside: list[list[np.ndarray]] = [[] for _ in few]
     above = np.zeros(len(low), np.int64)
     histogram = np.zeros((len(low), BINS), np.int64)
     lock = Lock()
@@ -140,10 +160,12 @@ def _pass(
         with lock:
             above[:] += over
             loops().count(histogram, found, inside, shift)
+            for i in np.flatnonzero(few):
+                put_aside[i].append(inside[i, : found[i]].copy())
         progress(sum(row.nbytes for row in rows))
 
     for_each(field.pieces(), piece, device.threads)
-    return above, histogram
+    return above, histogram, put_aside
 
 
 def _brackets(device: Host, desk: Desk, field: Field, keep: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

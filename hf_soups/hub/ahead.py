@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from threading import BoundedSemaphore, Lock, Thread
 from typing import Protocol
 
+from hf_soups.engine.work import cores
+
 BLOCK = 4 << 20  # bytes of one request; a round trip costs little beside them
-KEEP = 4  # blocks of one checkpoint in memory: those that threads are in, and the next
+KEEP = 2 * cores() + 2  # blocks of one checkpoint in memory: those that threads are in, and the next ones
 _IN_ADVANCE = BoundedSemaphore(16)  # requests in advance at a time, over all checkpoints
 
 

@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
+
+import numpy as np
 
 from hf_soups.errors import HubError
 from hf_soups.hub.ahead import Blocks, Reading
@@ -43,15 +45,20 @@ class RemoteFile:
     _place: str | None = field(default=None, init=False)  # where the Hub last sent us; a signed address that expires
     _tags: dict[str, str] = field(default_factory=dict, init=False)  # address without signature → ETag
 
-    def read(self, start: int, length: int, into: Any = None) -> bytes:
+    def read(self, start: int, length: int) -> bytes:
         """`length` bytes from `start`.
 
-        into: memory that readers of local files may use; not used here.
         Raises HubError when the connection brings nothing more, or the file is not the one that was planned with.
         """
         if self.reading.ahead and self.blocks is not None and length > 0:
             return self.blocks.read(self, start, length)
         return self.fetch(start, length)
+
+    def read_into(self, start: int, into: np.ndarray) -> None:
+        into[:] = np.frombuffer(self.read(start, len(into)), np.uint8)
+
+    def confirm(self) -> None:
+        """A commit does not change."""
 
     def fetch(self, start: int, length: int) -> bytes:
         """The same, now and exactly: what came before a connection broke is kept, and asked for no more."""

@@ -6,17 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
-
 from hf_soups.errors import HubError
 from hf_soups.hub.ahead import Blocks, Reading
 from hf_soups.hub.ranges import RemoteFile
-
-    def read_into(self, start: int, into: np.ndarray) -> None:
-        into[:] = np.frombuffer(self.read(start, len(into)), np.uint8)
-
-    def confirm(self) -> None:
-        """A commit does not change."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def write(made: Made, out: Path, *, overwrite: bool, check: bool, listener: List
     with new_folder(out, overwrite) as folder:
         listener.tell("merging")
         # what is read over the network tells of its own progress
-        progress = None if made.fetch else listener.writing(soup.nbytes)
+        progress = None if made.fetch else listener.writing(soup.bytes_read + soup.nbytes)
         checksums = soup.write(folder, soup.recipe.output.max_shard_size, progress)
         lock.write_assets(soup, folder)
         if check:
@@ -73,7 +73,7 @@ def upload(made: Made, repo: str, *, create_pr: bool, token: str | None, listene
     with tempfile.TemporaryDirectory(prefix="hf-soups-") as temporary:
         folder = Path(temporary)
         listener.tell("merging")
-        progress = None if made.fetch else listener.writing(soup.nbytes)
+        progress = None if made.fetch else listener.writing(soup.bytes_read + soup.nbytes)
         checksums = soup.write(folder, soup.recipe.output.max_shard_size, progress, finished)
         if checksums != sums:
             raise CheckpointError(f"{folder}: its files changed before they were sent; nothing is published; try again")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from hf_soups.align import Treatment
 from hf_soups.checkpoint import Checkpoint, simplify
 from hf_soups.engine import Desk, Field, Mixture, Rule
 from hf_soups.errors import SoupError
-from hf_soups.method import Method
+from hf_soups.method import KthLargest, Method
 from hf_soups.recipe import Override, arguments
 
 if TYPE_CHECKING:
@@ -57,6 +57,15 @@ class Rules(Mapping[str, Rule]):
             elif self._method.statistics:
                 for name in names:
                     self._mixture(name, progress)
+
+    @property
+    def measuring_passes(self) -> int:
+        """How often `prepare` reads the ingredients, as a rule."""
+        if self._method.kind == "gram":
+            return 1
+        names = [n for n, t in self._soup.alignment.treatments.items() if t.rule == "method"]
+        ranking = engine.ranking_passes(self._field(names))
+        return sum(ranking if isinstance(s, KthLargest) else 1 for s in self._method.statistics.values())
 
     @property
     def _method(self) -> Method:
@@ -157,11 +166,15 @@ class Rules(Mapping[str, Rule]):
             n: Mixture(n, self._method, given, {}, engine.keys(soup.recipe.seed, n, whose), soup.specs[n].shape)
             for n in names
         }
+        self._mixtures.update(engine.measure(soup.device, self._desk, self._field(names), mixtures, progress))
+        return self._mixtures[name]
+
+    def _field(self, names: Sequence[str]) -> Field:
+        """The numbers that a method on differences, or on the weights themselves, sees of some tensors."""
+        soup = self._soup
         base = soup.required_base if self._method.space == "deltas" else None
         sizes = {n: soup.specs[n].size for n in names}
-        field = Field(base, soup.ingredients, sizes, {n: soup.wide(n) for n in names})
-        self._mixtures.update(engine.measure(soup.device, self._desk, field, mixtures, progress))
-        return self._mixtures[name]
+        return Field(base, soup.ingredients, sizes, {n: soup.wide(n) for n in names})
 
 
 def _silent(count: int) -> None:

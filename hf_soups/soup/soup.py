@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from threading import Lock, local
+from threading import local
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +16,10 @@ from hf_soups.align import Alignment, align
 from hf_soups.checkpoint import Checkpoint, Origin, ShardFile, ShardWriter, Spec
 from hf_soups.engine import Desk, Host, Rule, chunks, for_each
 from hf_soups.errors import SoupError
-from hf_soups.method import KthLargest, get
+from hf_soups.method import get
 from hf_soups.recipe import Ingredient, Recipe, arguments, check, to_dict
 from hf_soups.soup.assets import SoupAssets
+from hf_soups.soup.meter import Meter
 from hf_soups.soup.rules import Rules
 
 if TYPE_CHECKING:
@@ -116,30 +117,25 @@ class Soup(Checkpoint):
         finished: called with every file that is complete and durable, before the next is begun; may take it away.
         Raises CheckpointError if an ingredient's file changed meanwhile.
         """
-        lock = Lock()
-
-        def moved(count: int) -> None:
-            if progress is not None:
-                with lock:
-                    progress(count)
-
-        self._rules.prepare(moved)
+        once = sum(part.nbytes for part in self._parts)
+        meter = Meter(progress, self.bytes_read - once, once + self.nbytes)
+        self._rules.prepare(meter.add)
+        meter.measured()
         writer = ShardWriter(folder, self.specs, max_shard_size)
         for name, specs in writer.shards.items():
             with writer.file(name) as file:
-                for_each(self._items(specs), partial(self._write, file, moved), self.device.threads)
+                for_each(self._items(specs), partial(self._write, file, meter.add), self.device.threads)
                 self.confirm()
             if finished is not None:
                 finished(folder / name)
         writer.finish()
+        meter.finished()
         return writer.checksums
 
     @property
     def bytes_read(self) -> int:
         """Bytes that writing reads from all ingredients and the base, each pass counted; inner soups as they read."""
-        passes = self.method.passes
-        if any(self.wide(name) for name in self.specs):  # ranking float64 numbers takes two passes
-            passes += sum(isinstance(s, KthLargest) for s in self.method.statistics.values())
+        passes = 1 + self._rules.measuring_passes
         return passes * sum(p.bytes_read if isinstance(p, Soup) else p.nbytes for p in self._parts)
 
     def save(self, out: str | Path, *, overwrite: bool = False) -> Path:

@@ -61,9 +61,12 @@ def find(field: Field, keep: list[int], threads: int = 2) -> list[float]:
     return found
 
 
-@pytest.fixture(params=["everything", "few places"])
+@pytest.fixture(params=["everything", "a sample", "few places"])
 def sampling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param != "everything":
+        monkeypatch.setattr(ranking_module, "SMALL", 0)
     if request.param == "few places":
+        monkeypatch.setattr(ranking_module, "FEW", 100)
         monkeypatch.setattr(ranking_module, "SAMPLES", 8)
         monkeypatch.setattr(ranking_module, "SAMPLE", 32)
         monkeypatch.setattr(ranking_module, "BINS", 256)
@@ -91,6 +94,7 @@ def test_keeping_nothing_is_infinity_and_keeping_all_is_zero() -> None:
 
 
 def test_tensors_of_different_precision_are_ranked_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranking_module, "SMALL", 0)
     monkeypatch.setattr(ranking_module, "SAMPLES", 4)
     monkeypatch.setattr(ranking_module, "SAMPLE", 16)
     generator = np.random.default_rng(2)

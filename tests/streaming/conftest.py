@@ -40,3 +40,4 @@ def _small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hf_soups.hub.ranges.FIRST_WAIT", 0.001)
     monkeypatch.setattr("hf_soups.hub.ranges.LONGEST_WAIT", 0.01)
     monkeypatch.setattr("hf_soups.hub.ahead.BLOCK", 100_000)  # so that these small files have several
+    monkeypatch.setattr("hf_soups.hub.ahead.KEEP", 26)  # and a piece of the merge does not need more than are kept

@@ -73,7 +73,8 @@ def test_the_plan_counts_the_passes_of_inner_recipes_too(pair: list[str], hub: L
     soup = merge(nested, stream=True)
     hub.clear_log()
     soup.save(tmp_path / "soup")
-    assert hub.bytes_sent(STORAGE) == pytest.approx(made.streamed, rel=0.12)
+    # an inner recipe is measured tensor by tensor, so that the second pass finds much of the first still in memory
+    assert 0.5 * made.streamed < hub.bytes_sent(STORAGE) < 1.12 * made.streamed
 
 
 class Heard(Listener):
