@@ -15,7 +15,7 @@ from hf_soups.checkpoint.adapter_config import read_adapter_config
 from hf_soups.checkpoint.base import Checkpoint, Origin, Spec
 from hf_soups.checkpoint.stored import Stored, read_json
 from hf_soups.errors import CheckpointError
-from hf_soups.kernels import loops
+from hf_soups.kernels import loops, pack
 
 
 class Factors(NamedTuple):
@@ -113,7 +113,7 @@ class Lora(Checkpoint):
         )  # [r, in], [out, r]; convolutions flattened
         scale = np.float32(self.config.scale(pair.module, a.shape[0]))
         if pair.embedding or (self.config.transposed and self._is_transposed(pair, name)):
-            return Factors(np.ascontiguousarray(scale * a.T), np.ascontiguousarray(b.T))
+            return Factors(scale * a.T, b.T)
         return Factors(scale * b, a)
 
     def _is_transposed(self, pair: _Pair, target: str) -> bool:
@@ -139,22 +139,37 @@ class LowRank(Checkpoint):
         self.specs = {name: Spec(lora.specs[name].shape, np.dtype(np.float32)) for name in lora._pairs}
         self.assets = {}
         self.origin = lora.origin
-        self.factors = lru_cache(maxsize=4)(lora.factors)
         self._lora = lora
+        self._packed = lru_cache(maxsize=2)(lambda name: Packed.of(lora.factors(name)))
 
     def read(self, name: str, start: int, stop: int, into: np.ndarray | None = None) -> np.ndarray:
-        return multiply(self.factors(name), start, stop, into)
+        return self._packed(name).multiply(start, stop, into)
+
+    def factors(self, name: str) -> Factors:
+        """Of one tensor, read now."""
+        return self._lora.factors(name)
 
     def fingerprint(self) -> str:
         return self._lora.fingerprint()
 
 
-def multiply(factors: Factors, start: int, stop: int, into: np.ndarray | None) -> np.ndarray:
-    """Elements [start, stop) of the flattened `left @ right`."""
-    size = 4 * (stop - start)
-    out = np.empty(stop - start, np.float32) if into is None or len(into) < size else into[:size].view(np.float32)
-    loops().product(*factors, start, out)
-    return out
+class Packed(NamedTuple):
+    """Factors laid out to be multiplied range by range."""
+
+    left: np.ndarray  # [rows, r] float32
+    strips: np.ndarray
+    columns: int
+
+    @classmethod
+    def of(cls, factors: Factors) -> Packed:
+        return cls(np.ascontiguousarray(factors.left), pack(factors.right), factors.right.shape[1])
+
+    def multiply(self, start: int, stop: int, into: np.ndarray | None) -> np.ndarray:
+        """Elements [start, stop) of the flattened `left @ right`."""
+        size = 4 * (stop - start)
+        out = np.empty(stop - start, np.float32) if into is None or len(into) < size else into[:size].view(np.float32)
+        loops().product(self.left, self.strips, self.columns, start, out)
+        return out
 
 
 def _parse_names(adapter: Stored) -> tuple[list[_Pair], dict[str, str]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from threading import Lock
 
 import numpy as np
 
 from hf_soups.checkpoint.base import Checkpoint, Origin
-from hf_soups.checkpoint.lora import Factors, LowRank, multiply
+from hf_soups.checkpoint.lora import Factors, LowRank, Packed
 
 
 def simplify(name: str, parts: Sequence[Checkpoint], coefficients: np.ndarray) -> tuple[list[Checkpoint], np.ndarray]:
@@ -37,14 +38,17 @@ class LowRankSum(Checkpoint):
         self.assets = {}
         self.origin = Origin(name=" + ".join(term.origin.name for term, _ in terms))
         self._factors = lru_cache(maxsize=1)(self._join)
+        self._lock = Lock()  # threads that come to a tensor together wait for one of them to join its factors
 
     def read(self, name: str, start: int, stop: int, into: np.ndarray | None = None) -> np.ndarray:
-        return multiply(self._factors(name), start, stop, into)
+        with self._lock:
+            factors = self._factors(name)
+        return factors.multiply(start, stop, into)
 
     def fingerprint(self) -> str:
         raise NotImplementedError("part of a soup, which has one")
 
-    def _join(self, name: str) -> Factors:
+    def _join(self, name: str) -> Packed:
         factors = [(term.factors(name), c) for term, c in self.terms_]
         left = np.concatenate([f.left * np.float32(c) for f, c in factors], axis=1)
-        return Factors(left, np.concatenate([f.right for f, _ in factors]))
+        return Packed.of(Factors(left, np.concatenate([f.right for f, _ in factors])))

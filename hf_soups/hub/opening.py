@@ -48,6 +48,7 @@ class Opener:
         self.local = local
         self.reading = Reading()
         self._commits: dict[str, Commit] = {}
+        self._opened: dict[tuple[str, str, str | None, str | None], Checkpoint] = {}
 
     def pin(self, recipe: Recipe) -> Recipe:
         """The recipe with every Hub reference as `repo@sha`, adapters' bases included."""
@@ -122,13 +123,21 @@ class Opener:
         return f"{commit.repo}@{commit.sha}"
 
     def _open(self, ingredient: Ingredient, get_files: Any) -> Checkpoint:
+        """Each model once, so that adapters over one base share it."""
+        key = (get_files.__name__, str(ingredient.model), ingredient.subfolder, ingredient.base)
+        if key not in self._opened:
+            self._opened[key] = self._open_anew(ingredient, get_files)
+        return self._opened[key]
+
+    def _open_anew(self, ingredient: Ingredient, get_files: Any) -> Checkpoint:
         files, origin = get_files(ingredient)
         if not is_adapter(files):
             return Stored(files, origin)
         adapter = Stored(files, origin, stem="adapter_model")
         if ingredient.base is None:
             raise RecipeError(f"{ingredient.label}: an adapter without a base; name it with base: (--base)")
-        return Lora(Stored(*get_files(Ingredient(model=ingredient.base))), adapter)
+        base = self._open(Ingredient(model=ingredient.base), get_files)
+        return Lora(base, adapter)
 
     def _remote_files(self, ingredient: Ingredient) -> tuple[Files, Origin]:
         reference = self.settle(str(ingredient.model))

@@ -5,6 +5,10 @@ from __future__ import annotations
 from functools import cache
 from types import ModuleType
 
+from hf_soups.kernels.strips import pack
+
+__all__ = ["loops", "pack"]
+
 
 @cache
 def loops() -> ModuleType:

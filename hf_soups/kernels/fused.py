@@ -17,6 +17,8 @@ from llvmlite import ir
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
+from hf_soups.kernels.strips import STRIP
+
 CODES = {
     np.dtype(np.float32): 0,
     np.dtype(np.float64): 1,
@@ -25,7 +27,7 @@ CODES = {
 }
 TILE = 2048  # numbers of each row in work at once: a few of them fill the first-level cache
 LANES = 32  # partial sums of an inner product, side by side; part of the definition of its bits
-STRIP = 64  # columns of a low-rank product in work at once
+ROWS = 4  # of a low-rank product in work at once
 
 U32 = np.uint32
 U64 = np.uint64
@@ -73,9 +75,12 @@ def count(histogram: np.ndarray, found: np.ndarray, kept: np.ndarray, shift: np.
     _count(histogram, found, kept, shift)
 
 
-def product(left: np.ndarray, right: np.ndarray, start: int, out: np.ndarray) -> None:
-    """Elements from `start` on of the flattened `left @ right`, float32, each summed in order."""
-    _product(left, right, start, out)
+def product(left: np.ndarray, strips: np.ndarray, columns: int, start: int, out: np.ndarray) -> None:
+    """Elements from `start` on of the flattened `left @ right`, float32, each summed in order.
+
+    left: `[rows, rank]`; strips: `right` (`[rank, columns]`) as `kernels.pack` lays it out.
+    """
+    _product(left, strips, columns, start, out)
 
 
 def bits(key: np.ndarray, start: int, out: np.ndarray) -> None:
@@ -156,36 +161,49 @@ def _add_products(typing_context: Any, a: Any, b: Any, steps: Any, lanes: Any) -
         a, b, lanes = (builder.inttoptr(arguments[i], ir.DoubleType().as_pointer()) for i in (0, 1, 3))
         begin = _load_vector(builder, lanes, vector, 8)
 
-        def body(index: Any, total: Any) -> Any:
+        def body(index: Any, totals: Sequence[Any]) -> list[Any]:
             offset = builder.mul(index, ir.Constant(ir.IntType(64), LANES))
             x = _load_vector(builder, builder.gep(a, [offset]), vector, 8)
             y = _load_vector(builder, builder.gep(b, [offset]), vector, 8)
-            return builder.fadd(total, builder.fmul(x, y))
+            return [builder.fadd(totals[0], builder.fmul(x, y))]
 
-        _store_vector(builder, _loop(builder, arguments[2], begin, body), lanes, 8)
+        (total,) = _loop(builder, arguments[2], [begin], body)
+        _store_vector(builder, total, lanes, 8)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64, types.int64), generate
 
 
 @intrinsic
-def _row_times(typing_context: Any, left: Any, right: Any, rank: Any, stride: Any, out: Any) -> Any:
-    """out[c] = sum over r < rank, in order, of left[r] * right[r stride + c], for STRIP columns c; floats."""
+def _rows_times(typing_context: Any, left: Any, right: Any, rank: Any, out: Any, stride: Any) -> Any:
+    """out[k stride + c] = sum over r < rank, in order, of left[k rank + r] * right[STRIP r + c]; floats.
+
+    For ROWS rows k and STRIP columns c at once: their sums fill the vector registers, and each load serves several.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = ir.VectorType(ir.FloatType(), STRIP)
-        left, right, out = (builder.inttoptr(arguments[i], ir.FloatType().as_pointer()) for i in (0, 1, 4))
+        left, right, out = (builder.inttoptr(arguments[i], ir.FloatType().as_pointer()) for i in (0, 1, 3))
+        rank, stride = arguments[2], arguments[4]
+        same = ir.Constant(ir.VectorType(ir.IntType(32), STRIP), [0] * STRIP)
+        nothing = ir.Constant(vector, ir.Undefined)
+        step = ir.Constant(ir.IntType(64), STRIP)
 
-        def body(index: Any, total: Any) -> Any:
-            factor = builder.load(builder.gep(left, [index]))
-            one = builder.insert_element(ir.Constant(vector, ir.Undefined), factor, ir.Constant(ir.IntType(32), 0))
-            same = ir.Constant(ir.VectorType(ir.IntType(32), STRIP), [0] * STRIP)
-            spread = builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), same)
-            row = _load_vector(builder, builder.gep(right, [builder.mul(index, arguments[3])]), vector, 4)
-            return builder.fadd(total, builder.fmul(spread, row))
+        def body(index: Any, totals: Sequence[Any]) -> list[Any]:
+            row = _load_vector(builder, builder.gep(right, [builder.mul(index, step)]), vector, 4)
+            found = []
+            for k, total in enumerate(totals):
+                place = builder.add(builder.mul(rank, ir.Constant(ir.IntType(64), k)), index)
+                factor = builder.load(builder.gep(left, [place]))
+                one = builder.insert_element(nothing, factor, ir.Constant(ir.IntType(32), 0))
+                spread = builder.shuffle_vector(one, nothing, same)
+                found.append(builder.fadd(total, builder.fmul(spread, row)))
+            return found
 
-        zero = ir.Constant(vector, [0.0] * STRIP)
-        _store_vector(builder, _loop(builder, arguments[2], zero, body), out, 4)
+        zeros = [ir.Constant(vector, [0.0] * STRIP)] * ROWS
+        for k, total in enumerate(_loop(builder, rank, zeros, body)):
+            place = builder.mul(stride, ir.Constant(ir.IntType(64), k))
+            _store_vector(builder, total, builder.gep(out, [place]), 4)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64, types.int64, types.int64), generate
@@ -201,23 +219,25 @@ def _store_vector(builder: Any, value: Any, pointer: Any, align: int) -> None:
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = align
 
 
-def _loop(builder: Any, count: Any, begin: Any, body: Any) -> Any:
-    """The value that `body(index, value)` leads to after `count` rounds."""
+def _loop(builder: Any, count: Any, begin: Sequence[Any], body: Any) -> list[Any]:
+    """The values that `body(index, values)` leads to after `count` rounds."""
     before = builder.block
     test, inside, after = (builder.append_basic_block(name) for name in ("test", "inside", "after"))
     builder.branch(test)
     builder.position_at_end(test)
-    index, value = builder.phi(count.type), builder.phi(begin.type)
+    index, values = builder.phi(count.type), [builder.phi(b.type) for b in begin]
     index.add_incoming(ir.Constant(count.type, 0), before)
-    value.add_incoming(begin, before)
+    for value, first in zip(values, begin, strict=True):
+        value.add_incoming(first, before)
     builder.cbranch(builder.icmp_signed("<", index, count), inside, after)
     builder.position_at_end(inside)
-    following = body(index, value)
+    following = body(index, values)
     index.add_incoming(builder.add(index, ir.Constant(count.type, 1)), builder.block)
-    value.add_incoming(following, builder.block)
+    for value, next_value in zip(values, following, strict=True):
+        value.add_incoming(next_value, builder.block)
     builder.branch(test)
     builder.position_at_end(after)
-    return value
+    return values
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -403,26 +423,28 @@ def _count(histogram, found, kept, shift):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _product(left, right, start, out):
-    rank, columns = right.shape
+def _product(left, strips, columns, start, out):
+    rank = left.shape[1]
     stop = start + len(out)
-    strip = np.zeros((rank, STRIP), np.float32)  # packed: rows of `right` a power of two apart would share cache lines
-    result = np.empty(STRIP, np.float32)
+    result = np.empty((ROWS, STRIP), np.float32)
+    some = np.zeros((ROWS, rank), np.float32)
+    first, last = start // columns, (stop - 1) // columns + 1
     for tile in range(0, columns, STRIP):
         width = min(STRIP, columns - tile)
-        for r in range(rank):
-            for c in range(width):
-                strip[r, c] = right[r, tile + c]
-        for row in range(start // columns, (stop - 1) // columns + 1):
-            a = max(tile, start - row * columns)
-            b = min(tile + width, stop - row * columns)
-            begin = row * columns + a - start
-            if b - a == STRIP:
-                _row_times(left[row].ctypes.data, strip.ctypes.data, rank, STRIP, out[begin:].ctypes.data)
-            elif a < b:
-                _row_times(left[row].ctypes.data, strip.ctypes.data, rank, STRIP, result.ctypes.data)
-                for c in range(b - a):
-                    out[begin + c] = result[a - tile + c]
+        strip = strips[tile // STRIP].ctypes.data
+        for row in range(first, last, ROWS):
+            place = row * columns + tile - start
+            inside = place >= 0 and (row + ROWS - 1) * columns + tile + STRIP <= stop
+            if inside and width == STRIP and row + ROWS <= last:
+                _rows_times(left[row].ctypes.data, strip, rank, out[place:].ctypes.data, columns)
+                continue
+            for k in range(min(ROWS, last - row)):
+                some[k] = left[row + k]
+            _rows_times(some.ctypes.data, strip, rank, result.ctypes.data, STRIP)
+            for k in range(min(ROWS, last - row)):
+                begin = place + k * columns
+                for c in range(max(0, -begin), min(width, len(out) - begin)):
+                    out[begin + c] = result[k, c]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -71,11 +71,11 @@ def count(histogram: np.ndarray, found: np.ndarray, kept: np.ndarray, shift: np.
         histogram[i] += np.bincount(bins, minlength=histogram.shape[1])
 
 
-def product(left: np.ndarray, right: np.ndarray, start: int, out: np.ndarray) -> None:
+def product(left: np.ndarray, strips: np.ndarray, columns: int, start: int, out: np.ndarray) -> None:
     """As `fused.product`."""
     if len(out) == 0:
         return
-    columns = right.shape[1]
+    right = strips.transpose(1, 0, 2).reshape(left.shape[1], -1)[:, :columns]
     first, last = start // columns, (start + len(out) - 1) // columns + 1
     total = np.zeros((last - first, columns), np.float32)
     for r, row in enumerate(right):

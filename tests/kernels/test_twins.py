@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_soups.kernels import fused, plain
+from hf_soups.kernels import fused, pack, plain
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
 FLOATS = [np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16), BF16]
@@ -139,12 +139,12 @@ def test_low_rank_products_have_the_same_bits_from_any_start(rank: int, columns:
     left, right = (generator.standard_normal(s, dtype=np.float32) for s in ((11, rank), (rank, columns)))
     exact = (left.astype(np.float64) @ right.astype(np.float64)).reshape(-1)
     whole = np.empty(11 * columns, np.float32)
-    fused.product(left, right, 0, whole)
+    fused.product(left, pack(right), columns, 0, whole)
     np.testing.assert_allclose(whole, exact, rtol=1e-4, atol=1e-5)
     for start, stop in [(0, 0), (0, 11 * columns), (columns // 2, 5 * columns + 1), (11 * columns - 1, 11 * columns)]:
         for loops in (fused, plain):
             part = np.empty(stop - start, np.float32)
-            loops.product(left, right, start, part)
+            loops.product(left, pack(right), columns, start, part)
             assert np.array_equal(bits(part), bits(whole[start:stop]))
 
 
