@@ -16,6 +16,7 @@ from hf_soups.cli.options import FORMAT, SOURCE, STREAM
 from hf_soups.cli.output import Printer, show_plan, show_results
 from hf_soups.cli.screen import Screen
 from hf_soups.errors import SoupError
+from hf_soups.kernels import start_light
 from hf_soups.method import get, names
 from hf_soups.recipe import Recipe, to_yaml
 
@@ -104,6 +105,7 @@ def merge(
         return
     if not out and recipe.output.hub is None:
         raise click.UsageError("where to? Give -o DIR, or --push-to-hub ID, or both")
+    start_light()
     options = pipeline.Options(
         out=Path(out) if out else None,
         overwrite=overwrite,

@@ -29,15 +29,18 @@ def grams(
     """
     sums: dict[str, list[np.ndarray]] = {name: [np.zeros(())] * len(_sections(size)) for name, size in sizes.items()}
 
+    piece = max(BLOCK, device.step(len(parts)) // BLOCK * BLOCK)
+
     def section(item: tuple[str, int, int]) -> None:
         name, start, stop = item
         total = np.zeros((len(parts), len(parts)))
-        for a, b in chunks(stop - start, BLOCK):
+        for a, b in chunks(stop - start, piece):
             rows = desk().rows(parts, name, start + a, start + b)
             found = device.products(rows)
             if not np.isfinite(found).all():
                 refuse(name, parts, rows, start + a, "too large to multiply in float64; the file is damaged")
-            total += found
+            for block in found:
+                total += block
             progress(sum(row.nbytes for row in rows))
         sums[name][start // SECTION] = total
 

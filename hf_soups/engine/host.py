@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hf_soups.engine.blocks import chunks, step
+from hf_soups.engine.blocks import BLOCK, chunks, step
 from hf_soups.engine.desk import Desk
 from hf_soups.engine.draws import HostDraws, chances
 from hf_soups.engine.mixture import Mixture
@@ -41,8 +41,11 @@ class Host:
         return bool(loops().combine(rows, coefficients, single, wide)) and _narrow(single, out)
 
     def products(self, rows: Sequence[np.ndarray]) -> np.ndarray:
-        """Inner products of the first row and the others' differences from it, of one block, `[n, n]` float64."""
-        found: np.ndarray = loops().products(rows)
+        """Inner products of the first row and the others' differences from it, `[blocks, n, n]` float64.
+
+        rows: from a block's start on.
+        """
+        found: np.ndarray = loops().products(rows, BLOCK)
         return found
 
     def tally(

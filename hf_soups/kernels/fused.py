@@ -47,9 +47,13 @@ def combine(rows: Sequence[np.ndarray], coefficients: np.ndarray, out: np.ndarra
     return good
 
 
-def products(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Inner products of the first row and of the others' differences from it, `[n, n]` float64."""
-    result: np.ndarray = _products(*_places(rows), len(rows[0]))
+def products(rows: Sequence[np.ndarray], block: int) -> np.ndarray:
+    """Inner products of the first row and of the others' differences from it, `[blocks, n, n]` float64.
+
+    block: elements of one sum; a multiple of LANES. The last block may be shorter.
+    """
+    result = np.empty((max(1, -(-len(rows[0]) // block)), len(rows), len(rows)))
+    _products(*_places(rows), len(rows[0]), block, result)
     return result
 
 
@@ -354,33 +358,34 @@ def _combine(addresses, codes, coefficients, size, out_address, out_code):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _products(addresses, codes, size):
+def _products(addresses, codes, size, block, result):
     n = len(addresses)
     rows = np.zeros((n, TILE))
-    lanes = np.zeros((n, n, LANES))
-    for start in range(0, size, TILE):
-        m = min(TILE, size - start)
-        full = (m + LANES - 1) // LANES * LANES
-        for i in range(n):
-            row = rows[i]
-            _load(addresses[i], codes[i], start, m, row)
-            row[m:full] = 0
-            if i > 0:
-                first = rows[0]
-                for j in range(full):
-                    row[j] -= first[j]
+    lanes = np.empty((n, n, LANES))
+    for number in range(len(result)):
+        lanes[:] = 0
+        stop = min(size, (number + 1) * block)
+        for start in range(number * block, stop, TILE):
+            m = min(TILE, stop - start)
+            full = (m + LANES - 1) // LANES * LANES
+            for i in range(n):
+                row = rows[i]
+                _load(addresses[i], codes[i], start, m, row)
+                row[m:full] = 0
+                if i > 0:
+                    first = rows[0]
+                    for j in range(full):
+                        row[j] -= first[j]
+            for i in range(n):
+                for k in range(i, n):
+                    _add_products(rows[i].ctypes.data, rows[k].ctypes.data, full // LANES, lanes[i, k].ctypes.data)
         for i in range(n):
             for k in range(i, n):
-                _add_products(rows[i].ctypes.data, rows[k].ctypes.data, full // LANES, lanes[i, k].ctypes.data)
-    result = np.empty((n, n))
-    for i in range(n):
-        for k in range(i, n):
-            total = 0.0
-            for lane in range(LANES):
-                total += lanes[i, k, lane]
-            result[i, k] = total
-            result[k, i] = total
-    return result
+                total = 0.0
+                for lane in range(LANES):
+                    total += lanes[i, k, lane]
+                result[number, i, k] = total
+                result[number, k, i] = total
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -25,22 +25,10 @@ def combine(rows: Sequence[np.ndarray], coefficients: np.ndarray, out: np.ndarra
     return _store(np.zeros(len(out), work) if total is None else total, out) and finite
 
 
-def products(rows: Sequence[np.ndarray]) -> np.ndarray:
+def products(rows: Sequence[np.ndarray], block: int) -> np.ndarray:
     """As `fused.products`."""
-    first, *others = (row.astype(np.float64) for row in rows)
-    padding = -len(first) % LANES
-    vectors = [np.pad(v, (0, padding)).reshape(-1, LANES) for v in (first, *(o - first for o in others))]
-    result = np.zeros((len(rows), len(rows)))
-    for i, a in enumerate(vectors):
-        for k, b in enumerate(vectors[i:], i):
-            lanes = np.zeros(LANES)
-            for line in a * b:
-                lanes += line
-            total = 0.0
-            for lane in lanes:
-                total += float(lane)
-            result[i, k] = result[k, i] = total
-    return result
+    pieces = [[row[start : start + block] for row in rows] for start in range(0, max(1, len(rows[0])), block)]
+    return np.stack([_products(piece) for piece in pieces])
 
 
 def tally(
@@ -102,6 +90,24 @@ def bits(key: np.ndarray, start: int, out: np.ndarray) -> None:
         k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
     words = np.stack([c.reshape(-1, 256) for c in (c0, c1, c2, c3)], axis=1)  # [groups, 4, 256]
     out[:] = words.reshape(-1)[start - first * 1024 :][: len(out)]
+
+
+def _products(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Of one block, `[n, n]`."""
+    first, *others = (row.astype(np.float64) for row in rows)
+    padding = -len(first) % LANES
+    vectors = [np.pad(v, (0, padding)).reshape(-1, LANES) for v in (first, *(o - first for o in others))]
+    result = np.zeros((len(rows), len(rows)))
+    for i, a in enumerate(vectors):
+        for k, b in enumerate(vectors[i:], i):
+            lanes = np.zeros(LANES)
+            for line in a * b:
+                lanes += line
+            total = 0.0
+            for lane in lanes:
+                total += float(lane)
+            result[i, k] = result[k, i] = total
+    return result
 
 
 def _store(values: np.ndarray, out: np.ndarray) -> bool:
