@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import hf_soups
-from hf_soups.checkpoint import Checkpoint, LocalFiles, Lora, Stored, new_folder, write_bytes, write_text
+from hf_soups.checkpoint import Checkpoint, LocalFiles, Lora, Stored, check_room, new_folder, write_bytes, write_text
 from hf_soups.recipe import Data, Evaluate, Ingredient, Output, Recipe, to_yaml
 from hf_soups.soup import Soup
 
@@ -40,6 +40,7 @@ def portable(recipe: Recipe, soup: Soup) -> Recipe:
 
 def save(soup: Soup, out: Path, *, overwrite: bool = False) -> Path:
     """Weights, assets, soup.yaml and soup.lock.json in a folder that appears whole or not at all."""
+    check_room(out, soup.nbytes)
     with new_folder(out, overwrite) as folder:
         checksums = soup.write(folder, soup.recipe.output.max_shard_size)
         write_assets(soup, folder)

@@ -21,6 +21,8 @@ def merge_state_dicts(
 ) -> dict[str, Any]:
     """Merge plain state dicts in memory; a dict of the same kind (torch tensors or NumPy arrays).
 
+    Tied tensors, which share their memory in every dict, share it in the result.
+
     values: the method's parameters; a list gives one value per state dict.
     """
     each = {k: v for k, v in values.items() if isinstance(v, (list, tuple))}
@@ -40,8 +42,12 @@ def merge_state_dicts(
     given = {f"#{i + 1}": d for i, d in enumerate(state_dicts)} | ({"base": base} if base is not None else {})
     soup = Soup(recipe, lambda ingredient: StateDict(given[str(ingredient.model)], name=str(ingredient.model)))
     first = next(iter(state_dicts[0].values()), None)
+    result: dict[str, Any] = {}
+    for name in soup:
+        result[name] = result[soup.aliases[name]] if name in soup.aliases else np.array(soup[name])
     if isinstance(first, np.ndarray) or first is None:
-        return {name: np.array(soup[name]) for name in soup}
+        return result
     from hf_soups.model import to_torch
 
-    return {name: to_torch(soup[name]) for name in soup}
+    tensors = {name: to_torch(array) for name, array in result.items() if name not in soup.aliases}
+    return {name: tensors[soup.aliases.get(name, name)] for name in result}

@@ -2,7 +2,7 @@
 
 from hf_soups.checkpoint.base import Checkpoint, Origin, Spec
 from hf_soups.checkpoint.files import Files, LocalFiles, Source
-from hf_soups.checkpoint.folder import check_free, new_folder, write_bytes, write_text
+from hf_soups.checkpoint.folder import check_free, check_room, new_folder, write_bytes, write_text
 from hf_soups.checkpoint.lora import Lora
 from hf_soups.checkpoint.state_dict import StateDict
 from hf_soups.checkpoint.stored import Stored, is_adapter
@@ -22,6 +22,7 @@ __all__ = [
     "StateDict",
     "Stored",
     "check_free",
+    "check_room",
     "is_adapter",
     "layout",
     "new_folder",

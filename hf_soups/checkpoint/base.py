@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -67,11 +68,13 @@ class Checkpoint(Mapping[str, np.ndarray]):
 
     specs: every tensor's name, shape and dtype, from headers alone, in file order.
     assets: the other files that make the weights a model (config, tokenizer, …), by name.
+    aliases: tensors that are another one under a second name (tied weights), and that one's name.
     """
 
     specs: Mapping[str, Spec]
     assets: Mapping[str, bytes]
     origin: Origin
+    aliases: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def read(self, name: str, start: int, stop: int, into: np.ndarray | None = None) -> np.ndarray:

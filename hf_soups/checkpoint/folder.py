@@ -66,6 +66,16 @@ def check_free(out: Path, overwrite: bool, made: Collection[str] = MADE) -> None
         )
 
 
+def check_room(out: Path, size: int) -> None:
+    """CheckpointError unless the disk that `out` is to be on has room for so many bytes."""
+    folder = next(p for p in [out.absolute(), *out.absolute().parents] if p.exists())
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise CheckpointError(
+            f"{out}: needs {size:,} bytes, and the disk has {free:,} left; make room or choose another"
+        )
+
+
 def _is_filled(out: Path) -> bool:
     return out.is_dir() and any(out.iterdir())
 

@@ -30,6 +30,7 @@ class StateDict(Checkpoint):
         self.specs = {key: Spec(a.shape, a.dtype) for key, a in self._arrays.items()}
         refuse_codes(self.specs, name)
         self.assets = dict(assets or {})
+        self.aliases = _aliases(tensors)
         self.origin = Origin(name=name)
 
     def read(self, name: str, start: int, stop: int, into: np.ndarray | None = None) -> np.ndarray:
@@ -41,6 +42,23 @@ class StateDict(Checkpoint):
             digest.update(repr((name, self.specs[name])).encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return f"sha256:{digest.hexdigest()}"
+
+
+def _aliases(tensors: Mapping[str, Any]) -> dict[str, str]:
+    """Names whose tensor is, memory and all, that of an earlier name."""
+    first: dict[Any, str] = {}
+    found = {}
+    for name, value in tensors.items():
+        if hasattr(value, "data_ptr"):  # a torch tensor
+            key = (value.data_ptr(), str(value.dtype), tuple(value.shape), value.stride())
+            empty = value.numel() == 0
+        else:
+            array = np.asarray(value)
+            key = (array.__array_interface__["data"][0], str(array.dtype), array.shape, array.strides)
+            empty = array.size == 0
+        if not empty and first.setdefault(key, name) != name:
+            found[name] = first[key]
+    return found
 
 
 def _array(value: Any, where: str) -> np.ndarray:

@@ -41,12 +41,21 @@ def layout(specs: Mapping[str, Spec], max_shard_size: int, stem: str = "model") 
 class ShardWriter:
     """The files of one checkpoint.
 
+    metadata: texts for every file's header, such as the names that tied tensors also go by.
     checksums: CRC-32 of each finished file, taken while writing.
     """
 
-    def __init__(self, folder: Path, specs: Mapping[str, Spec], max_shard_size: int, stem: str = "model") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        specs: Mapping[str, Spec],
+        max_shard_size: int,
+        stem: str = "model",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.stem = stem
+        self.metadata = METADATA | dict(metadata or {})
         self.shards = layout(specs, max_shard_size, stem)
         self.checksums: dict[str, str] = {}
         self._total = sum(spec.nbytes for spec in specs.values())
@@ -59,7 +68,7 @@ class ShardWriter:
         """
         handle = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         try:
-            file = ShardFile(handle, name, self.shards[name])
+            file = ShardFile(handle, name, self.shards[name], self.metadata)
             try:
                 yield file
             finally:
@@ -81,14 +90,14 @@ class ShardWriter:
 class ShardFile:
     """An open file that ranges of its tensors are put into, from any thread."""
 
-    def __init__(self, handle: int, name: str, specs: Mapping[str, Spec]) -> None:
+    def __init__(self, handle: int, name: str, specs: Mapping[str, Spec], metadata: Mapping[str, str]) -> None:
         self._handle = handle
         self._name = name
         self._lock = Lock()
         self._waiting = 0  # bytes that the disk was not yet asked for
         self._flush: Thread | None = None
         self._pieces: dict[int, tuple[int, int]] = {}  # first byte → bytes, CRC-32
-        head = header.build(specs, METADATA)
+        head = header.build(specs, metadata)
         self.size = len(head)
         self._begin: dict[str, int] = {}
         for tensor, spec in specs.items():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from hf_soups.align import Finding
 from hf_soups.card import decide_license, sources
-from hf_soups.errors import CheckpointError, RecipeError
+from hf_soups.errors import RecipeError
 from hf_soups.hub.ahead import BLOCK, KEEP
 from hf_soups.hub.opening import Opener
 from hf_soups.method import get
@@ -53,14 +52,6 @@ def _check_local_names(soup: Soup) -> None:
                     f"two folders are called {origin.name}: {found[key]} and {origin.path}; rename one, since records "
                     "name local folders without their place"
                 )
-
-
-def check_room(out: Path, plan: Plan) -> None:
-    """CheckpointError unless what is written, at any one time, fits on its disk."""
-    folder = next(p for p in [out.absolute(), *out.absolute().parents] if p.exists())
-    free = shutil.disk_usage(folder).free
-    if plan.disk > free:
-        raise CheckpointError(f"{out}: needs {plan.disk:,} bytes, and the disk has {free:,} left")
 
 
 def _check_metrics(recipe: Recipe) -> None:

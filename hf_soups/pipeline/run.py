@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hf_soups.align import check_tokenizers
-from hf_soups.checkpoint import check_free
+from hf_soups.checkpoint import check_free, check_room
 from hf_soups.errors import CheckpointError, SelectionError
 from hf_soups.hub.opening import Opener
 from hf_soups.hub.push import Pushed
 from hf_soups.hub.push import push as push_folder
 from hf_soups.pipeline.listener import Listener
-from hf_soups.pipeline.prepare import check_room, prepare
+from hf_soups.pipeline.prepare import prepare
 from hf_soups.pipeline.stream import check_stream, remarks
 from hf_soups.pipeline.taste import candidates_for, select, taste
 from hf_soups.pipeline.write import Made, upload, write
@@ -85,7 +85,7 @@ def run(recipe: Recipe, options: Options) -> Outcome:
     pinned, plan, headers = prepare(recipe, opener, stream=options.stream, uploads=uploads)
     listener.planned(plan)
     if options.out is not None or repo is not None:
-        check_room(options.out or Path(tempfile.gettempdir()), plan)
+        check_room(options.out or Path(tempfile.gettempdir()), plan.disk)
     if plan.download and not options.stream:
         listener.tell("pulling")
     selection, results = None, None

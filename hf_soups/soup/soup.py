@@ -53,6 +53,7 @@ class Soup(Checkpoint):
             name=f"{recipe.method} of {len(self.ingredients)}",
             bases=tuple(dict.fromkeys(b for i in self.ingredients for b in i.origin.bases)),
         )
+        self.aliases = self._find_aliases()
         self._wide = nested and recipe.output.dtype is None
         self._desks = local()
         self._rules = Rules(self, self._desk)
@@ -121,7 +122,8 @@ class Soup(Checkpoint):
         meter = Meter(progress, self.bytes_read - once, once + self.nbytes)
         self._rules.prepare(meter.add)
         meter.measured()
-        writer = ShardWriter(folder, self.specs, max_shard_size)
+        once_each = {name: spec for name, spec in self.specs.items() if name not in self.aliases}
+        writer = ShardWriter(folder, once_each, max_shard_size, metadata=self.aliases)
         for name, specs in writer.shards.items():
             with writer.file(name) as file:
                 for_each(self._items(specs), partial(self._write, file, meter.add), self.device.threads)
@@ -173,6 +175,12 @@ class Soup(Checkpoint):
     @property
     def _parts(self) -> list[Checkpoint]:
         return [*self.ingredients, *([self.base] if self.base is not None and self.reads_base else [])]
+
+    def _find_aliases(self) -> dict[str, str]:
+        """Tied tensors: those that are tied in everything they are made of, and made alike."""
+        same = set.intersection(*(set(part.aliases.items()) for part in self._parts))
+        treatments = self.alignment.treatments
+        return {n: first for n, first in sorted(same) if n in self.specs and treatments[n] == treatments.get(first)}
 
     def _items(self, specs: Mapping[str, Spec]) -> Iterator[tuple[str, Rule, int, int]]:
         for name, spec in specs.items():
