@@ -228,3 +228,11 @@ def test_the_fingerprint_follows_what_decides_the_weights() -> None:
 def test_merging_state_dicts_needs_one_value_per_dict() -> None:
     with pytest.raises(SoupError, match="weight: 1 values for 2"):
         merge_state_dicts([{"w": np.ones(1)}] * 2, weight=[1])
+
+
+def test_a_threshold_between_two_floats_keeps_neither_of_the_lower_ones() -> None:
+    """Ranked together: one element in float64, and one in float32 that is a little smaller."""
+    base: State = {"half": np.zeros(1, np.float16), "single": f32([-1e-9])}
+    tuned: State = {"half": f32([1 / 3]), "single": f32([1 / 3])}
+    soup = soup_of({"x": tuned, "base": base}, "ties", parameters={"density": 0.5})
+    assert soup["half"].tolist() == [0] and soup["single"].tolist() == f32([1 / 3]).tolist()
