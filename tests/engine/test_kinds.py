@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from hf_soups import Ingredient, Recipe, Soup, SoupError
-from hf_soups import method as method_module
 from hf_soups.checkpoint import StateDict
 from hf_soups.engine import Host
 from hf_soups.method import Each, KthLargest, Matrices, Rows, Total, Vector, Vectors, method
+from hf_soups.method import registry as method_module
 
 SHAPES = {"matrix": (37, 53), "vector": (64,), "scalar": (), "cube": (5, 4, 7), "empty": (0, 4)}
 
