@@ -36,9 +36,11 @@ def keys(seed: int, tensor: str, ingredients: Sequence[str]) -> np.ndarray:
 def chances(density: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """How many of 2^32 draws keep an element, and the factor of what is kept, `[n]` each.
 
-    size: of the whole tensor.
+    density: counts as float32, since some callers have no more of it and all must draw alike; size: of the whole
+    tensor.
     """
-    share = np.ones(len(density)) if size < SMALLEST else np.clip(density.reshape(-1), 0, 1)
+    single = np.clip(density.reshape(-1), 0, 1).astype(np.float32)
+    share = np.ones(len(density)) if size < SMALLEST else single.astype(np.float64)
     chance = np.round(share * 2.0**32).astype(np.uint64)
     return chance, np.divide(1.0, share, out=np.zeros(len(share)), where=share > 0)
 

@@ -12,6 +12,7 @@ import pytest
 from hf_soups import Ingredient, Recipe, Soup, SoupError
 from hf_soups.checkpoint import StateDict
 from hf_soups.engine import Host
+from hf_soups.engine.draws import chances
 from hf_soups.method import Each, KthLargest, Matrices, Rows, Total, Vector, Vectors, method
 from hf_soups.method import registry as method_module
 
@@ -224,6 +225,12 @@ def test_dropout_at_its_ends(dropped: str, density: float, expected: float) -> N
 
 def test_dropout_leaves_tensors_alone_that_it_would_take_or_leave_whole(dropped: str) -> None:
     assert set(soup_of(ones(1), dropped, parameters={"density": 0.01})["small"].tolist()) == {1.0}
+
+
+def test_a_share_means_the_same_in_float32_and_float64() -> None:
+    share = np.array([0.4, 0.3, 1 / 3, 1e-3])
+    for double, single in zip(chances(share, 100), chances(share.astype(np.float32), 100), strict=True):
+        assert np.array_equal(double, single)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
