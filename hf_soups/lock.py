@@ -78,7 +78,7 @@ def write_records(
         "format": 1,
         "reproducible": "bits",
         "seed": soup.recipe.seed,
-        "device": "cpu",
+        "device": soup.device.name,
         "versions": versions(),
         "inputs": [
             *(_input("ingredient", i, c) for i, c in zip(soup.recipe.ingredients, soup.ingredients, strict=True)),

@@ -5,6 +5,7 @@ Arithmetic is float64 where 32 bits or more are written and float32 where fewer 
 
 from hf_soups.engine.blocks import chunks, step
 from hf_soups.engine.desk import Desk
+from hf_soups.engine.device import Device, choose
 from hf_soups.engine.draws import identities, keys
 from hf_soups.engine.gram import grams, of_deltas, of_thetas
 from hf_soups.engine.host import Host
@@ -19,6 +20,7 @@ __all__ = [
     "Combination",
     "Copy",
     "Desk",
+    "Device",
     "Elementwise",
     "Equal",
     "Field",
@@ -27,6 +29,7 @@ __all__ = [
     "Mixture",
     "Rule",
     "WholeRows",
+    "choose",
     "chunks",
     "for_each",
     "grams",

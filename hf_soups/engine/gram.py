@@ -8,16 +8,16 @@ from math import fsum
 import numpy as np
 
 from hf_soups.checkpoint import Checkpoint
-from hf_soups.engine.blocks import BLOCK, SECTION, chunks
+from hf_soups.engine.blocks import SECTION, chunks
 from hf_soups.engine.desk import Desk
+from hf_soups.engine.device import Device
 from hf_soups.engine.finite import refuse
-from hf_soups.engine.host import Host
 from hf_soups.engine.work import for_each
 from hf_soups.method import Gram
 
 
 def grams(
-    device: Host,
+    device: Device,
     desk: Callable[[], Desk],
     parts: Sequence[Checkpoint],
     sizes: Mapping[str, int],
@@ -29,12 +29,10 @@ def grams(
     """
     sums: dict[str, list[np.ndarray]] = {name: [np.zeros(())] * len(_sections(size)) for name, size in sizes.items()}
 
-    piece = max(BLOCK, device.step(len(parts)) // BLOCK * BLOCK)
-
     def section(item: tuple[str, int, int]) -> None:
         name, start, stop = item
         total = np.zeros((len(parts), len(parts)))
-        for a, b in chunks(stop - start, piece):
+        for a, b in chunks(stop - start, device.span(len(parts))):
             rows = desk().rows(parts, name, start + a, start + b)
             found = device.products(rows)
             if not np.isfinite(found).all():

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hf_soups.engine.blocks import BLOCK, chunks, step
+from hf_soups.engine.blocks import BLOCK, SECTION, chunks, step
 from hf_soups.engine.desk import Desk
 from hf_soups.engine.draws import HostDraws, chances
 from hf_soups.engine.mixture import Mixture
@@ -33,12 +33,16 @@ class Host:
         """Elements of a piece when so many rows are in work at once."""
         return step(rows)
 
+    def span(self, rows: int) -> int:
+        """Elements that `products` is given at once: whole blocks."""
+        return max(BLOCK, min(SECTION, self.step(rows)) // BLOCK * BLOCK)
+
     def combine(self, rows: Sequence[np.ndarray], coefficients: np.ndarray, out: np.ndarray, wide: bool) -> bool:
         """out = sum of coefficient times row; False if something is not finite."""
         if out.dtype.itemsize > 1:
             return bool(loops().combine(rows, coefficients, out, wide))
         single = np.empty(len(out), np.float32)
-        return bool(loops().combine(rows, coefficients, single, wide)) and _narrow(single, out)
+        return bool(loops().combine(rows, coefficients, single, wide)) and narrow(single, out)
 
     def products(self, rows: Sequence[np.ndarray]) -> np.ndarray:
         """Inner products of the first row and the others' differences from it, `[blocks, n, n]` float64.
@@ -67,7 +71,7 @@ class Host:
         """A coordinatewise method on a range that begins at element `start`; False if something is not finite."""
         if out.dtype.itemsize == 1:
             single = np.empty(len(out), np.float32)
-            return self.mix(mixture, base, rows, start, single, wide) and _narrow(single, out)
+            return self.mix(mixture, base, rows, start, single, wide) and narrow(single, out)
         if base is not None and (loop := HOT.get(mixture.method.name)) and hasattr(loops(), "elect"):
             return bool(loop(mixture, base, rows, start, out, wide))
         good = True
@@ -106,7 +110,7 @@ class Host:
         return origin + answer if origin is not None and mixture.method.space == "deltas" else answer
 
 
-def _narrow(single: np.ndarray, out: np.ndarray) -> bool:
+def narrow(single: np.ndarray, out: np.ndarray) -> bool:
     """float32 to 8 bits, to nearest even."""
     with np.errstate(over="ignore", invalid="ignore"):
         out[:] = single.astype(out.dtype)

@@ -14,10 +14,10 @@ from threading import Lock
 import numpy as np
 
 from hf_soups.checkpoint import Checkpoint
-from hf_soups.engine.blocks import chunks, step
+from hf_soups.engine.blocks import chunks
 from hf_soups.engine.desk import Desk
+from hf_soups.engine.device import Device
 from hf_soups.engine.finite import refuse
-from hf_soups.engine.host import Host
 from hf_soups.engine.work import for_each
 from hf_soups.kernels import loops
 
@@ -54,14 +54,14 @@ class Field:
         """The unsigned integer as wide as the magnitudes: float64 if any of them is."""
         return np.dtype(np.uint64 if any(self.wide[n] for n in self.sizes) else np.uint32)
 
-    def pieces(self) -> Iterator[tuple[str, int, int]]:
+    def pieces(self, step: int) -> Iterator[tuple[str, int, int]]:
         for name, size in self.sizes.items():
-            for start, stop in chunks(size, step(2 * len(self.parts))):
+            for start, stop in chunks(size, step):
                 yield name, start, stop
 
 
 def kth_largest(
-    device: Host, desk: Callable[[], Desk], field: Field, keep: Sequence[int], progress: Callable[[int], None]
+    device: Device, desk: Callable[[], Desk], field: Field, keep: Sequence[int], progress: Callable[[int], None]
 ) -> np.ndarray:
     """Magnitude of the keep[i]-th largest of ingredient i (less the base, if any), `[n]` float64.
 
@@ -133,7 +133,7 @@ def kept(share: float, n: int) -> int:
 
 
 def _pass(
-    device: Host,
+    device: Device,
     desk: Callable[[], Desk],
     field: Field,
     low: np.ndarray,
@@ -164,11 +164,11 @@ def _pass(
                 put_aside[i].append(inside[i, : found[i]].copy())
         progress(sum(row.nbytes for row in rows))
 
-    for_each(field.pieces(), piece, device.threads)
+    for_each(field.pieces(device.step(2 * len(field.parts))), piece, device.threads)
     return above, histogram, put_aside
 
 
-def _brackets(device: Host, desk: Desk, field: Field, keep: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def _brackets(device: Device, desk: Desk, field: Field, keep: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Bits between which the wanted magnitudes probably lie, `[n]` each."""
     ends = np.cumsum(list(field.sizes.values()))
     names = list(field.sizes)
@@ -195,7 +195,7 @@ def _brackets(device: Host, desk: Desk, field: Field, keep: Sequence[int]) -> tu
     return low, high
 
 
-def _magnitudes(device: Host, desk: Desk, field: Field, name: str, start: int, stop: int) -> np.ndarray:
+def _magnitudes(device: Device, desk: Desk, field: Field, name: str, start: int, stop: int) -> np.ndarray:
     """`[n, stop - start]` in the field's float type."""
     rows = desk.rows(field.parts, name, start, stop)
     found = np.abs(_differences(device, rows, field.base is not None, field.wide[name]))
@@ -204,7 +204,7 @@ def _magnitudes(device: Host, desk: Desk, field: Field, name: str, start: int, s
     return found.astype(f"f{field.bits.itemsize}")
 
 
-def _differences(device: Host, rows: Sequence[np.ndarray], based: bool, wide: bool) -> np.ndarray:
+def _differences(device: Device, rows: Sequence[np.ndarray], based: bool, wide: bool) -> np.ndarray:
     """`[n, d]`, of the first row if `based`, in the precision that they are mixed in."""
     numbers = np.empty((len(rows), len(rows[0])), np.float64 if wide else np.float32)
     for row, out in zip(rows, numbers, strict=True):

@@ -10,8 +10,8 @@ import numpy as np
 
 from hf_soups.checkpoint import Checkpoint
 from hf_soups.engine.desk import Desk
+from hf_soups.engine.device import Device
 from hf_soups.engine.finite import refuse
-from hf_soups.engine.host import Host
 from hf_soups.engine.mixture import Mixture
 from hf_soups.errors import SoupError
 
@@ -29,7 +29,7 @@ class Rule(Protocol):
     @property
     def sources(self) -> int: ...
 
-    def make(self, device: Host, desk: Desk, start: int, stop: int, out: np.ndarray, wide: bool) -> None:
+    def make(self, device: Device, desk: Desk, start: int, stop: int, out: np.ndarray, wide: bool) -> None:
         """Fill `out` with elements [start, stop), rounded once; wide: computed in float64."""
         ...
 
@@ -43,7 +43,7 @@ class Copy:
     unit = 1
     sources = 1
 
-    def make(self, device: Host, desk: Desk, start: int, stop: int, out: np.ndarray, wide: bool) -> None:
+    def make(self, device: Device, desk: Desk, start: int, stop: int, out: np.ndarray, wide: bool) -> None:
         row = desk.read(self.source, self.name, start, stop, 0)
         if not self.source.specs[self.name].is_float:
             out[:] = row
@@ -67,7 +67,7 @@ class Equal:
     def sources(self) -> int:
         return len(self.ingredients)
 
-    def make(self, device: Host, desk: Desk, start: int, stop: int, out: np.ndarray, wide: bool) -> None:
+    def make(self, device: Device, desk: Desk, start: int, stop: int, out: np.ndarray, wide: bool) -> None:
         first, *others = desk.rows(self.ingredients, self.name, start, stop)
         for label, other in zip(self.labels[1:], others, strict=True):
             if not np.array_equal(first, other):
@@ -90,7 +90,7 @@ class Maximum:
     def sources(self) -> int:
         return len(self.ingredients)
 
-    def make(self, device: Host, desk: Desk, start: int, stop: int, out: np.ndarray, wide: bool) -> None:
+    def make(self, device: Device, desk: Desk, start: int, stop: int, out: np.ndarray, wide: bool) -> None:
         out[:] = np.max(np.stack(desk.rows(self.ingredients, self.name, start, stop)), axis=0)
 
 
@@ -107,7 +107,7 @@ class Combination:
     def sources(self) -> int:
         return len(self.parts)
 
-    def make(self, device: Host, desk: Desk, start: int, stop: int, out: np.ndarray, wide: bool) -> None:
+    def make(self, device: Device, desk: Desk, start: int, stop: int, out: np.ndarray, wide: bool) -> None:
         rows = desk.rows(self.parts, self.name, start, stop)
         if not device.combine(rows, self.coefficients, out, wide):
             refuse(self.name, self.parts, rows, start, _too_large(out))
@@ -126,7 +126,7 @@ class Elementwise:
     def sources(self) -> int:
         return len(self.ingredients) + (self.base is not None)
 
-    def make(self, device: Host, desk: Desk, start: int, stop: int, out: np.ndarray, wide: bool) -> None:
+    def make(self, device: Device, desk: Desk, start: int, stop: int, out: np.ndarray, wide: bool) -> None:
         parts, rows, base = _read(self.base, self.ingredients, desk, self.mixture.name, start, stop)
         if not device.mix(self.mixture, base, rows[-len(self.ingredients) :], start, out, wide):
             refuse(self.mixture.name, parts, rows, start, _too_large(out))
@@ -145,7 +145,7 @@ class WholeRows:
     def sources(self) -> int:
         return len(self.ingredients) + (self.base is not None)
 
-    def make(self, device: Host, desk: Desk, start: int, stop: int, out: np.ndarray, wide: bool) -> None:
+    def make(self, device: Device, desk: Desk, start: int, stop: int, out: np.ndarray, wide: bool) -> None:
         first, last = start // self.unit * self.unit, -(-stop // self.unit) * self.unit
         parts, rows, base = _read(self.base, self.ingredients, desk, self.mixture.name, first, last)
         whole = device.vectors(self.mixture, base, rows[-len(self.ingredients) :], first, wide)

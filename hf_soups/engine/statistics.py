@@ -13,8 +13,8 @@ import numpy as np
 
 from hf_soups.engine.blocks import BLOCK, SECTION, chunks, step
 from hf_soups.engine.desk import Desk
+from hf_soups.engine.device import Device
 from hf_soups.engine.finite import refuse
-from hf_soups.engine.host import Host
 from hf_soups.engine.mixture import Mixture
 from hf_soups.engine.ranking import TOO_LARGE, Field, kept, kth_largest
 from hf_soups.engine.work import for_each
@@ -23,7 +23,7 @@ from hf_soups.method import KthLargest, Total
 
 
 def measure(
-    device: Host,
+    device: Device,
     desk: Callable[[], Desk],
     field: Field,
     mixtures: Mapping[str, Mixture],
@@ -43,7 +43,7 @@ def measure(
 
 
 def _thresholds(
-    device: Host,
+    device: Device,
     desk: Callable[[], Desk],
     field: Field,
     mixtures: Mapping[str, Mixture],
@@ -77,7 +77,7 @@ def _thresholds(
 
 
 def _totals(
-    device: Host,
+    device: Device,
     desk: Callable[[], Desk],
     field: Field,
     mixtures: Mapping[str, Mixture],
@@ -110,7 +110,7 @@ def _totals(
 
 
 def _row_totals(
-    device: Host,
+    device: Device,
     desk: Callable[[], Desk],
     field: Field,
     mixture: Mixture,
@@ -125,7 +125,7 @@ def _row_totals(
 
 
 def _rows(
-    device: Host, desk: Callable[[], Desk], field: Field, mixture: Mixture, progress: Callable[[int], None]
+    device: Device, desk: Callable[[], Desk], field: Field, mixture: Mixture, progress: Callable[[int], None]
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """First and last row of a few whole ones, and their `[n, d]` numbers."""
     columns = mixture.columns
@@ -137,13 +137,13 @@ def _rows(
 
 
 def _values(
-    device: Host, desk: Desk, field: Field, mixture: Mixture, declared: Total, start: int, stop: int
+    device: Device, desk: Desk, field: Field, mixture: Mixture, declared: Total, start: int, stop: int
 ) -> tuple[np.ndarray, int]:
     numbers, count = _numbers(device, desk, field, mixture.name, start, stop)
     return _call(declared, mixture, numbers, start).astype(np.float64), count
 
 
-def _numbers(device: Host, desk: Desk, field: Field, name: str, start: int, stop: int) -> tuple[np.ndarray, int]:
+def _numbers(device: Device, desk: Desk, field: Field, name: str, start: int, stop: int) -> tuple[np.ndarray, int]:
     """`[n, d]` in the precision that they are mixed in, and the bytes read."""
     rows = desk.rows(field.parts, name, start, stop)
     numbers = np.empty((len(rows), stop - start), np.float64 if field.wide[name] else np.float32)

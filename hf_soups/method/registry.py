@@ -76,7 +76,8 @@ def method(
     The first parameter's name says what the rule sees: `thetas`, `deltas` (differences from the base, which is
     added back), or their `gram`; then it returns Coefficients. Its type says how much at once: Vectors (any run
     of elements), Rows or Matrices. `base` asks for the base too, `rng` for Draws; parameters named in
-    `statistics` come from the engine, computed in the order declared; the others are hyperparameters.
+    `statistics` come from the engine, computed in the order declared; the others are hyperparameters. On a GPU a
+    rule over Vectors is called with torch tensors: write it against `array_api_compat.array_namespace`.
 
     linear: the result is a fixed combination of the ingredients, whatever the vectors are.
     space: "deltas" if a `gram` is to be of differences from the base.

@@ -14,7 +14,7 @@ import numpy as np
 
 from hf_soups.align import Alignment, align
 from hf_soups.checkpoint import Checkpoint, Origin, ShardFile, ShardWriter, Spec
-from hf_soups.engine import Desk, Host, Rule, chunks, for_each
+from hf_soups.engine import Desk, Device, Host, Rule, chunks, for_each
 from hf_soups.errors import SoupError
 from hf_soups.method import get
 from hf_soups.recipe import Ingredient, Recipe, arguments, check, to_dict
@@ -35,14 +35,15 @@ class Soup(Checkpoint):
     open: gives the checkpoint of an ingredient or base.
     nested: this soup is an ingredient of another, so its tensors stay float32 unless the recipe says
         otherwise, and are rounded once, by the outer one.
+    device: what computes it; default: this machine's processors.
 
     Raises AlignmentError, listing every reason, if the ingredients do not fit together.
     """
 
-    def __init__(self, recipe: Recipe, open: Open, *, nested: bool = False, device: Host | None = None) -> None:
+    def __init__(self, recipe: Recipe, open: Open, *, nested: bool = False, device: Device | None = None) -> None:
         self.recipe = check(recipe, nested)
         self.method = get(recipe.method)
-        self.device = device or Host()
+        self.device: Device = device or Host()
         self.ingredients = [self._open(i, open) for i in recipe.ingredients]
         self.base = self._open(recipe.base, open) if recipe.base else None
         self.alignment: Alignment = align(recipe, self.ingredients, self.base)
@@ -96,6 +97,8 @@ class Soup(Checkpoint):
             "wide": self._wide,
             "seed": self.recipe.seed,
         }
+        if self.device.name != Host.name:  # whose last bits may be others
+            content["device"] = self.device.name
         text = json.dumps(content, sort_keys=True)
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
