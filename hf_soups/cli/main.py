@@ -85,6 +85,7 @@ def merge(
     print_recipe: bool,
     local: str | None,
     token: str | None,
+    device: str,
     format_: str,
     as_json: bool,
     quiet: bool,
@@ -101,7 +102,7 @@ def merge(
         printer.data(to_yaml(recipe).rstrip())
         return
     if dry_run:
-        _show(printer, pipeline.plan(recipe, out=out, stream=stream, token=token, local=local))
+        _show(printer, pipeline.plan(recipe, out=out, stream=stream, token=token, local=local, device=device))
         return
     if not out and recipe.output.hub is None:
         raise click.UsageError("where to? Give -o DIR, or --push-to-hub ID, or both")
@@ -115,6 +116,7 @@ def merge(
         create_pr=create_pr,
         token=token,
         local=Path(local) if local else None,
+        device=device,
         listener=Screen(printer),
     )
     outcome = pipeline.run(recipe, options)
@@ -144,6 +146,7 @@ def plan(
     stream: bool,
     local: str | None,
     token: str | None,
+    device: str,
     format_: str,
     as_json: bool,
     quiet: bool,
@@ -152,7 +155,7 @@ def plan(
     """Say whether the ingredients fit together and what a merge would cost, from headers alone."""
     printer = _printer(format_, as_json, quiet)
     recipe = _recipe(source, {**changes, "token": token, "stream": stream})
-    _show(printer, pipeline.plan(recipe, stream=stream, token=token, local=local))
+    _show(printer, pipeline.plan(recipe, stream=stream, token=token, local=local, device=device))
 
 
 def _show(printer: Printer, made: Any) -> None:
@@ -169,6 +172,7 @@ def evaluate(
     source: tuple[str, ...],
     local: str | None,
     token: str | None,
+    device: str,
     format_: str,
     as_json: bool,
     quiet: bool,
@@ -177,7 +181,7 @@ def evaluate(
     """Measure the base, every ingredient, their soup and their ensemble; write nothing."""
     printer = _printer(format_, as_json, quiet)
     recipe = _recipe(source, {**changes, "token": token})
-    results = pipeline.evaluate(recipe, token=token, local=local)
+    results = pipeline.evaluate(recipe, token=token, local=local, device=device)
     if printer.format == "json":
         printer.json(results.to_json())
     elif printer.human:

@@ -44,6 +44,13 @@ SOURCE = options(
     click.option("--license", "license", metavar="L", help="Licence of the soup, where its parents' differ."),
     click.option("--local", metavar="DIR", help="Where local:NAME references are looked up."),
     click.option("--token", metavar="T", help="Hub token; default: HF_TOKEN or the login."),
+    click.option(
+        "--device",
+        metavar="D",
+        default="auto",
+        show_default=True,
+        help="What does the arithmetic: auto, cpu, cuda (all GPUs), cuda:0 or mps.",
+    ),
 )
 
 FORMAT = options(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hf_soups.align import Finding
 from hf_soups.card import decide_license, sources
+from hf_soups.engine import Device
 from hf_soups.errors import RecipeError
 from hf_soups.hub.ahead import BLOCK, KEEP
 from hf_soups.hub.opening import Opener
@@ -18,7 +19,7 @@ from hf_soups.soup import Soup
 
 
 def prepare(
-    recipe: Recipe, opener: Opener, *, stream: bool = False, uploads: bool = False
+    recipe: Recipe, opener: Opener, device: Device, *, stream: bool = False, uploads: bool = False
 ) -> tuple[Recipe, Plan, Soup]:
     """The pinned recipe, the plan, and the soup of all ingredients as its headers tell it.
 
@@ -30,7 +31,7 @@ def prepare(
     pinned = opener.pin(recipe)
     if pinned.base is None and get(pinned.method).needs_base:
         pinned = replace(pinned, base=_infer_base(pinned, opener))
-    soup = Soup(replace(pinned, select=None), opener.headers)
+    soup = Soup(replace(pinned, select=None), opener.headers, device=device)
     _check_local_names(soup)
     parts = [*pinned.ingredients, *([pinned.base] if pinned.base else [])]
     downloads = [opener.to_download(part, stream) for part in parts]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hf_soups.align import check_tokenizers
 from hf_soups.checkpoint import check_free, check_room
+from hf_soups.engine import choose
 from hf_soups.errors import CheckpointError, SelectionError
 from hf_soups.hub.opening import Opener
 from hf_soups.hub.push import Pushed
@@ -55,6 +56,7 @@ class Options:
         and removed before the next is begun.
     create_pr: publish as a pull request.
     local: folder in which `local:name` references are looked up.
+    device: what does the arithmetic: auto, cpu, cuda (all GPUs), cuda:0 (that one) or mps.
     """
 
     out: Path | None = None
@@ -65,6 +67,7 @@ class Options:
     create_pr: bool = False
     token: str | None = None
     local: Path | None = None
+    device: str = "auto"
     listener: Listener = field(default_factory=Listener)
 
 
@@ -74,6 +77,7 @@ def run(recipe: Recipe, options: Options) -> Outcome:
     Raises SelectionError, and writes nothing, if the greedy soup is a single ingredient.
     """
     listener, repo = options.listener, recipe.output.hub
+    device = choose(options.device)
     uploads = options.stream and options.out is None and repo is not None
     if options.stream:
         check_stream(recipe, uploads=uploads, check=options.check)
@@ -82,7 +86,7 @@ def run(recipe: Recipe, options: Options) -> Outcome:
         _check_apart(options.out, recipe)
     opener = Opener(options.token, options.local)
     listener.tell("reading headers")
-    pinned, plan, headers = prepare(recipe, opener, stream=options.stream, uploads=uploads)
+    pinned, plan, headers = prepare(recipe, opener, device, stream=options.stream, uploads=uploads)
     listener.planned(plan)
     if options.out is not None or repo is not None:
         check_room(options.out or Path(tempfile.gettempdir()), plan.disk)
@@ -101,7 +105,7 @@ def run(recipe: Recipe, options: Options) -> Outcome:
         chosen = selection.recipe if selection else replace(pinned, select=None)
         if selection is not None and len(selection.kept) == 1 and not options.allow_single:
             raise SelectionError(f"no soup beat {selection.kept[0]} on {selection.on}; --allow-single writes it alone")
-    soup = headers if options.stream else Soup(chosen, opened)
+    soup = headers if options.stream else Soup(chosen, opened, device=device)
     check_tokenizers({i.label: c for i, c in zip(soup.recipe.ingredients, soup.ingredients, strict=True)})
     every = [(ingredient, opened(ingredient)) for ingredient in pinned.ingredients] if selection else []
     made = Made(soup, selection, results, every, repo, remarks(plan.streamed > 0, uploads), plan.streamed)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def candidates_for(recipe: Recipe, soup: Soup, opener: Opener, token: str | None) -> tuple[Recipe, Candidates]:
     """The recipe with its datasets pinned, and what scores soups of it.
 
-    soup: of all ingredients, from headers: its config says which task and labels these models have.
+    soup: of all ingredients, from headers: its config says which task and labels these models have; its device
+        computes the others too.
     """
     from hf_soups.evaluation.evaluator import Evaluator
     from hf_soups.selection.candidates import Candidates
@@ -42,7 +43,7 @@ def candidates_for(recipe: Recipe, soup: Soup, opener: Opener, token: str | None
         for name, data in settled.items()
     }
     pinned = replace(recipe, evaluate=replace(recipe.evaluate, datasets=datasets))
-    return pinned, Candidates(evaluator, opener.pull)
+    return pinned, Candidates(evaluator, opener.pull, soup.device)
 
 
 def select(recipe: Recipe, candidates: Candidates, listener: Listener) -> Selection | None:

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hf_soups.engine import choose
 from hf_soups.hub.opening import Opener
 from hf_soups.hub.push import push as push_folder
 from hf_soups.pipeline.ask import Source, make_recipe
@@ -34,6 +35,7 @@ def merge(
     create_pr: bool = False,
     token: str | None = None,
     local: str | Path | None = None,
+    device: str = "auto",
     listener: Listener | None = None,
     **changes: Any,
 ) -> Soup:
@@ -53,6 +55,7 @@ def merge(
         create_pr=create_pr,
         token=token,
         local=Path(local) if local else None,
+        device=device,
         listener=listener or Listener(),
     )
     return run(make_recipe(source, hub=push_to_hub, token=token, stream=stream, **changes), options).soup
@@ -65,27 +68,38 @@ def plan(
     stream: bool = False,
     token: str | None = None,
     local: str | Path | None = None,
+    device: str = "auto",
     **changes: Any,
 ) -> Plan:
     """What a merge would do, from headers alone; AlignmentError lists every reason why it would not.
 
-    out, stream: as the merge would be called; they decide how much is fetched and how much disk it takes.
+    out, stream, device: as the merge would be called; they decide how much is fetched, and how much disk and memory
+        it takes.
     changes: as for `make_recipe`.
     """
     opener = Opener(token, Path(local) if local else None)
     recipe = make_recipe(source, token=token, stream=stream, **changes)
     if stream:
         check_stream(recipe)
-    return prepare(recipe, opener, stream=stream, uploads=stream and out is None and recipe.output.hub is not None)[1]
+    uploads = stream and out is None and recipe.output.hub is not None
+    return prepare(recipe, opener, choose(device), stream=stream, uploads=uploads)[1]
 
 
-def evaluate(source: Source, *, token: str | None = None, local: str | Path | None = None, **changes: Any) -> Results:
+def evaluate(
+    source: Source,
+    *,
+    token: str | None = None,
+    local: str | Path | None = None,
+    device: str = "auto",
+    **changes: Any,
+) -> Results:
     """The table of base, every ingredient, the soup of all, and the ensemble; nothing is written.
 
+    device: what computes the soup, as in `Options`.
     changes: as for `make_recipe`; `dataset` where the recipe has no evaluate section.
     """
     opener = Opener(token, Path(local) if local else None)
-    pinned, _, headers = prepare(make_recipe(source, token=token, **changes), opener)
+    pinned, _, headers = prepare(make_recipe(source, token=token, **changes), opener, choose(device))
     pinned, candidates = candidates_for(pinned, headers, opener, token)
     return taste(pinned, candidates, None)
 

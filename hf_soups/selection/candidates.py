@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hf_soups.checkpoint import Checkpoint
+from hf_soups.engine import Device
 from hf_soups.evaluation.evaluator import Evaluator
 from hf_soups.recipe import Ingredient, Recipe
 from hf_soups.soup import Open, Soup
@@ -20,11 +21,13 @@ class Candidates:
     """Scores recipes without writing them.
 
     open: gives the checkpoint of an ingredient; each is opened once.
+    device: what computes the soups; default: this machine's processors.
     Only one model is in memory, and refilled for each candidate whose predictions are not known yet.
     """
 
-    def __init__(self, evaluator: Evaluator, open: Open) -> None:
+    def __init__(self, evaluator: Evaluator, open: Open, device: Device | None = None) -> None:
         self.evaluator = evaluator
+        self._device = device
         self._source = open
         self._opened: dict[tuple[Any, ...], Checkpoint] = {}
         self._model: tuple[bytes, Any] | None = None
@@ -32,7 +35,7 @@ class Candidates:
     def open(self, ingredient: Ingredient) -> Checkpoint:
         key = (ingredient.model, ingredient.subfolder, ingredient.base)
         if isinstance(ingredient.model, Recipe):
-            return Soup(ingredient.model, self.open, nested=True)
+            return Soup(ingredient.model, self.open, nested=True, device=self._device)
         if key not in self._opened:
             self._opened[key] = self._source(ingredient)
         return self._opened[key]
@@ -42,7 +45,7 @@ class Candidates:
         plain = recipe.method == "average" and not recipe.overrides and recipe.output.dtype is None
         if plain and len(recipe.ingredients) == 1:
             return self.open(recipe.ingredients[0])
-        return Soup(recipe, self.open)
+        return Soup(recipe, self.open, device=self._device)
 
     def score(self, recipe: Recipe, dataset: str, metric: str) -> float:
         """Held-out score of the soup that a recipe describes."""

@@ -54,6 +54,19 @@ def test_merge_writes_a_folder_and_prints_only_its_name_on_stdout(folders: list[
     assert (tmp_path / "soup" / "soup.lock.json").is_file()
 
 
+def test_the_device_is_chosen_by_name_recorded_and_refused_before_anything_is_read(
+    folders: list[Path], tmp_path: Path
+) -> None:
+    done = soups("merge", *folders, "-o", tmp_path / "soup", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "soup" / "soup.lock.json").read_text())["device"] == "cpu"
+    for command in ("merge", "plan", "evaluate"):
+        out = ["-o", str(tmp_path / "no")] if command == "merge" else []
+        refused = soups(command, *folders, *out, "--device", "cudda")
+        assert refused.returncode == 1
+        assert refused.stderr.splitlines()[-1] == "Error: unknown device 'cudda'; did you mean 'cuda'?"
+
+
 def test_plan_prints_on_stdout_and_json_is_one_object(folders: list[Path]) -> None:
     human = soups("plan", *folders)
     assert human.returncode == 0 and "run-0" in human.stdout and human.stderr == ""
