@@ -7,20 +7,20 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Barrier
-from typing import Annotated, Any
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
 
 from hf_soups import Ingredient, Recipe, Soup, SoupError
-from hf_soups import method as method_module
 from hf_soups.checkpoint import StateDict
 from hf_soups.engine import Device, Host, choose, for_each
 from hf_soups.engine.blocks import BLOCK, SECTION
 from hf_soups.engine.draws import HostDraws, keys
 from hf_soups.kernels import plain
-from hf_soups.method import KthLargest, Matrices, PerIngredient, Total, Vector, Vectors, method
+from hf_soups.method import Each, KthLargest, Matrices, Total, Vector, Vectors, method
+from hf_soups.method import registry as method_module
 from hf_soups.recipe import Output
 from tests.engine.devices import KINDS, Cut, steps_apart, torch_device
 
@@ -219,7 +219,7 @@ def test_pages_of_every_kind_and_statistic_run(device: Device) -> None:
         base: Vector,
         limit: Any,
         size: Any,
-        density: Annotated[Any, PerIngredient()] = 0.3,
+        density: Each = 0.3,
     ) -> Vector:
         """Something that needs both, and the base."""
         return (deltas * (abs(deltas) >= limit) * size).mean(0) + 0 * base

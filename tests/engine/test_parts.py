@@ -60,8 +60,8 @@ def test_the_more_rows_the_smaller_the_pieces() -> None:
 
 @pytest.mark.parametrize("distance", [1.0, 1e-3, 1e-7])
 def test_inner_products_of_whole_tensors(distance: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gram_module, "BLOCK", 64)
     monkeypatch.setattr("hf_soups.engine.host.BLOCK", 64)
+    monkeypatch.setattr("hf_soups.engine.host.SECTION", 256)
     monkeypatch.setattr(gram_module, "SECTION", 256)
     generator = np.random.default_rng(0)
     first = generator.standard_normal(1000)
