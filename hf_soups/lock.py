@@ -80,10 +80,7 @@ def write_records(
         "seed": soup.recipe.seed,
         "device": soup.device.name,
         "versions": versions(),
-        "inputs": [
-            *(_input("ingredient", i, c) for i, c in zip(soup.recipe.ingredients, soup.ingredients, strict=True)),
-            *([_input("base", soup.recipe.base, soup.base)] if soup.recipe.base and soup.base else []),
-        ],
+        "inputs": inputs(soup),
         "outputs": dict(sorted(outputs.items())),
         "checked": checked,
         "findings": [vars(f) for f in soup.alignment.findings],
@@ -91,6 +88,12 @@ def write_records(
         "evaluation": evaluation,
     }
     write_text(folder / "soup.lock.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def inputs(soup: Soup) -> list[dict[str, Any]]:
+    """Each ingredient, then the base: reference, and sizes and hashes of its weight files."""
+    found = [_input("ingredient", i, c) for i, c in zip(soup.recipe.ingredients, soup.ingredients, strict=True)]
+    return found + ([_input("base", soup.recipe.base, soup.base)] if soup.recipe.base and soup.base else [])
 
 
 def versions() -> dict[str, str]:

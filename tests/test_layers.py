@@ -8,7 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "hf_soups"
 ORDER = [
     ["errors", "kernels"],
-    ["checkpoint", "method"],
+    ["checkpoint", "method", "ranks"],
     ["methods"],
     ["recipe"],
     ["align"],
@@ -21,6 +21,7 @@ ORDER = [
     ["hub", "card"],
     ["pipeline"],
     ["cli"],
+    ["__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 UPWARD = {  # the lazy calls behind methods that people expect: load, save, push_to_hub

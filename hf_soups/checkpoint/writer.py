@@ -78,6 +78,16 @@ class ShardWriter:
         finally:
             os.close(handle)
 
+    def missing(self, name: str) -> bool:
+        """Whether a file, perhaps another process's, is not there as long as it must be."""
+        specs = self.shards[name]
+        size = len(header.build(specs, METADATA)) + sum(spec.nbytes for spec in specs.values())
+        try:
+            with open(self.folder / name, "rb") as file:  # opening asks a network file system what is true now
+                return os.fstat(file.fileno()).st_size != size
+        except FileNotFoundError:
+            return True
+
     def finish(self) -> None:
         """Write the index, if there are several files."""
         if len(self.shards) == 1:

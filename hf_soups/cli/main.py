@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 import hf_soups
-from hf_soups import pipeline
+from hf_soups import pipeline, ranks
 from hf_soups.cli.options import FORMAT, SOURCE, STREAM
 from hf_soups.cli.output import Printer, show_plan, show_results
+from hf_soups.cli.processes import alone, joined
 from hf_soups.cli.screen import Screen
 from hf_soups.errors import SoupError
 from hf_soups.kernels import start_light
@@ -28,10 +30,12 @@ def main() -> None:
         code = group(standalone_mode=False)
     except click.exceptions.Abort as error:
         interrupted = isinstance(error.__cause__, KeyboardInterrupt)
-        click.echo("Interrupted; nothing was written." if interrupted else "Aborted!", err=True)
+        if not ranks.is_peer():
+            click.echo("Interrupted; nothing was written." if interrupted else "Aborted!", err=True)
         code = 128 + signal.SIGINT if interrupted else 1
     except click.ClickException as error:
-        error.show()
+        if not ranks.is_peer():  # every process was called with the same mistake
+            error.show()
         code = error.exit_code
     except (SoupError, OSError) as error:
         if os.environ.get("HF_DEBUG") == "1":
@@ -44,9 +48,12 @@ def main() -> None:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(hf_soups.__version__, prog_name="hf-soups")
-def group() -> None:
+@click.pass_context
+def group(context: click.Context) -> None:
     """Model soups for the Hugging Face Hub: merge fine-tunes of one model, choose the best soup by
     measuring it, and push it back with its card."""
+    if context.invoked_subcommand != "merge":  # the one command that several processes share
+        alone()
 
 
 def _printer(format_: str, as_json: bool, quiet: bool) -> Printer:
@@ -97,29 +104,38 @@ def merge(
     --dataset the greedy soup is chosen and reported.
     """
     printer = _printer(format_, as_json, quiet)
-    recipe = _recipe(source, {**changes, "token": token, "stream": stream})
-    if print_recipe:
-        printer.data(to_yaml(recipe).rstrip())
+    asked = {**changes, "token": token, "stream": stream}
+    if print_recipe or dry_run:
+        alone()
+        recipe = _recipe(source, asked)
+        if print_recipe:
+            printer.data(to_yaml(recipe).rstrip())
+        else:
+            _show(printer, pipeline.plan(recipe, out=out, stream=stream, token=token, local=local, device=device))
         return
-    if dry_run:
-        _show(printer, pipeline.plan(recipe, out=out, stream=stream, token=token, local=local, device=device))
-        return
-    if not out and recipe.output.hub is None:
-        raise click.UsageError("where to? Give -o DIR, or --push-to-hub ID, or both")
-    start_light()
-    options = pipeline.Options(
-        out=Path(out) if out else None,
-        overwrite=overwrite,
-        check=check,
-        allow_single=allow_single,
-        stream=stream,
-        create_pr=create_pr,
-        token=token,
-        local=Path(local) if local else None,
-        device=device,
-        listener=Screen(printer),
-    )
-    outcome = pipeline.run(recipe, options)
+    with joined() as processes:
+        options = pipeline.Options(
+            out=Path(out) if out else None,
+            overwrite=overwrite,
+            check=check,
+            allow_single=allow_single,
+            stream=stream,
+            create_pr=create_pr,
+            token=token,
+            local=Path(local) if local else None,
+            device=device,
+            listener=Screen(printer),
+            ranks=processes,
+        )
+        if not processes.is_first:
+            start_light()
+            pipeline.assist(options)
+            return
+        recipe = _recipe(source, asked)
+        if not out and recipe.output.hub is None:
+            raise click.UsageError("where to? Give -o DIR, or --push-to-hub ID, or both")
+        start_light()
+        outcome = pipeline.run(recipe, options)
     if printer.format == "json":
         printer.json(
             {
@@ -129,6 +145,7 @@ def merge(
                 "checked": outcome.checked,
                 "kept": list(outcome.selection.kept) if outcome.selection else None,
                 "results": outcome.results.to_json() if outcome.results else None,
+                "processes": [asdict(share) for share in outcome.written],
             }
         )
     elif outcome.pushed is not None:

@@ -11,11 +11,13 @@ T = TypeVar("T")
 
 
 def cores() -> int:
-    """Processors that this process may use."""
+    """Processors that this process may use: its part of them where torchrun started several on this host."""
     try:
-        return len(os.sched_getaffinity(0))
+        here = len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
-        return os.cpu_count() or 1
+        here = os.cpu_count() or 1
+    processes = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(1, here // max(1, int(processes))) if processes.isdecimal() else here
 
 
 def for_each(items: Iterable[T], do: Callable[[T], None], threads: int) -> None:

@@ -3,12 +3,14 @@
 from hf_soups.pipeline.ask import make_recipe
 from hf_soups.pipeline.listener import Listener
 from hf_soups.pipeline.run import Options, Outcome, run
+from hf_soups.pipeline.share import assist
 from hf_soups.pipeline.verbs import evaluate, merge, plan, push, push_soup
 
 __all__ = [
     "Listener",
     "Options",
     "Outcome",
+    "assist",
     "evaluate",
     "make_recipe",
     "merge",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +17,12 @@ from hf_soups.hub.push import Pushed
 from hf_soups.hub.push import push as push_folder
 from hf_soups.pipeline.listener import Listener
 from hf_soups.pipeline.prepare import prepare
+from hf_soups.pipeline.share import Share, check_together, invite, with_idle
 from hf_soups.pipeline.stream import check_stream, remarks
 from hf_soups.pipeline.taste import candidates_for, select, taste
 from hf_soups.pipeline.write import Made, upload, write
 from hf_soups.planning import Plan
+from hf_soups.ranks import Ranks
 from hf_soups.recipe import Recipe
 from hf_soups.selection import Selection
 from hf_soups.soup import Soup
@@ -33,6 +36,7 @@ class Outcome:
     """Everything that a merge found out and made.
 
     checked: whether the written soup was loaded with transformers and run once.
+    written: which process wrote which weight files.
     """
 
     soup: Soup
@@ -42,6 +46,7 @@ class Outcome:
     out: Path | None = None
     pushed: Pushed | None = None
     checked: bool = False
+    written: Sequence[Share] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Options:
     create_pr: publish as a pull request.
     local: folder in which `local:name` references are looked up.
     device: what does the arithmetic: auto, cpu, cuda (all GPUs), cuda:0 (that one) or mps.
+    ranks: the processes that write it together; the others call `assist` with the same options.
     """
 
     out: Path | None = None
@@ -69,6 +75,7 @@ class Options:
     local: Path | None = None
     device: str = "auto"
     listener: Listener = field(default_factory=Listener)
+    ranks: Ranks = field(default_factory=Ranks)
 
 
 def run(recipe: Recipe, options: Options) -> Outcome:
@@ -79,6 +86,7 @@ def run(recipe: Recipe, options: Options) -> Outcome:
     listener, repo = options.listener, recipe.output.hub
     device = choose(options.device)
     uploads = options.stream and options.out is None and repo is not None
+    check_together(options.ranks, uploads)
     if options.stream:
         check_stream(recipe, uploads=uploads, check=options.check)
     if options.out is not None:
@@ -87,8 +95,11 @@ def run(recipe: Recipe, options: Options) -> Outcome:
     opener = Opener(options.token, options.local)
     listener.tell("reading headers")
     pinned, plan, headers = prepare(recipe, opener, device, stream=options.stream, uploads=uploads)
+    writes = options.out is not None or repo is not None
+    if writes:
+        plan = with_idle(plan, options.ranks)
     listener.planned(plan)
-    if options.out is not None or repo is not None:
+    if writes:
         check_room(options.out or Path(tempfile.gettempdir()), plan.disk)
     if plan.download and not options.stream:
         listener.tell("pulling")
@@ -110,27 +121,30 @@ def run(recipe: Recipe, options: Options) -> Outcome:
     every = [(ingredient, opened(ingredient)) for ingredient in pinned.ingredients] if selection else []
     made = Made(soup, selection, results, every, repo, remarks(plan.streamed > 0, uploads), plan.streamed)
     opener.reading.ahead = options.stream
-    if options.out is None and repo is None:
+    invite(soup, options, options.ranks, writes)
+    if not writes:
         return Outcome(soup, plan, selection, results)
     if plan.streamed:
         opener.reading.heard = listener.reading(plan.streamed)
     check = not uploads and (options.check if options.check is not None else repo is not None)
     try:
-        published = _publish(made, recipe, options, uploads, check)
+        published, written = _publish(made, recipe, options, uploads, check)
     finally:
         opener.reading.ahead = False  # what was asked for in advance is wanted no more
-    return Outcome(soup, plan, selection, results, options.out, published, check)
+    return Outcome(soup, plan, selection, results, options.out, published, check, written)
 
 
-def _publish(made: Made, recipe: Recipe, options: Options, uploads: bool, check: bool) -> Pushed | None:
-    """Write the soup and push it, as far as asked; where it was pushed to."""
+def _publish(
+    made: Made, recipe: Recipe, options: Options, uploads: bool, check: bool
+) -> tuple[Pushed | None, Sequence[Share]]:
+    """Write the soup and push it, as far as asked; where it was pushed to, and who wrote which weights."""
     listener, repo = options.listener, recipe.output.hub
     if uploads and repo is not None:
-        return upload(made, repo, create_pr=options.create_pr, token=options.token, listener=listener)
+        return upload(made, repo, create_pr=options.create_pr, token=options.token, listener=listener), ()
     with tempfile.TemporaryDirectory() as temporary:
         out = options.out or Path(temporary) / "soup"
-        write(made, out, overwrite=options.overwrite, check=check, listener=listener)
-        return _push(out, repo, recipe, options) if repo is not None else None
+        written = write(made, out, overwrite=options.overwrite, check=check, listener=listener, ranks=options.ranks)
+        return _push(out, repo, recipe, options) if repo is not None else None, written
 
 
 def _check_apart(out: Path, recipe: Recipe) -> None:

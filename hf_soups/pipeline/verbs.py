@@ -13,10 +13,12 @@ from hf_soups.pipeline.ask import Source, make_recipe
 from hf_soups.pipeline.listener import Listener
 from hf_soups.pipeline.prepare import prepare
 from hf_soups.pipeline.run import Options, run
+from hf_soups.pipeline.share import assist
 from hf_soups.pipeline.stream import check_stream
 from hf_soups.pipeline.taste import candidates_for, taste
 from hf_soups.pipeline.write import Made, write
 from hf_soups.planning import Plan
+from hf_soups.ranks import Ranks
 from hf_soups.soup import Soup
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ def merge(
     local: str | Path | None = None,
     device: str = "auto",
     listener: Listener | None = None,
+    ranks: Ranks | None = None,
     **changes: Any,
 ) -> Soup:
     """Make a soup: the whole main job, as far as the recipe asks for it.
@@ -44,6 +47,7 @@ def merge(
     source: a recipe, its file, or model references (Hub ids, folders), which are averaged.
     out: folder to write; default: nothing is written, and tensors are computed when asked for.
     push_to_hub: repository id to publish the finished folder under, as one commit.
+    ranks: the processes that write it together, from `hf_soups.ranks.join()`; every one of them calls this.
     changes: as for `make_recipe`. The rest: as in `Options`.
     """
     options = Options(
@@ -57,8 +61,12 @@ def merge(
         local=Path(local) if local else None,
         device=device,
         listener=listener or Listener(),
+        ranks=ranks or Ranks(),
     )
-    return run(make_recipe(source, hub=push_to_hub, token=token, stream=stream, **changes), options).soup
+    with options.ranks as processes:
+        if not processes.is_first:
+            return assist(options)
+        return run(make_recipe(source, hub=push_to_hub, token=token, stream=stream, **changes), options).soup
 
 
 def plan(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -45,18 +45,23 @@ class Rules(Mapping[str, Rule]):
     def __len__(self) -> int:
         return len(self._soup.specs)
 
-    def prepare(self, progress: Callable[[int], None]) -> None:
-        """Measure everything that the method needs, each pass over all tensors at once.
+    def prepare(self, progress: Callable[[int], None], wanted: Collection[str]) -> None:
+        """Measure everything that the method needs for some tensors, each pass over all of them at once.
 
-        progress: hears of the bytes read.
+        progress: hears of the bytes read. Statistics take in every tensor of a group, wanted or not.
         """
-        names = [n for n, t in self._soup.alignment.treatments.items() if t.rule == "method"]
+        names = [n for n, t in self._soup.alignment.treatments.items() if t.rule == "method" and n in wanted]
         with self._lock:
             if self._method.kind == "gram":
                 self._measure_grams(names, progress)
             elif self._method.statistics:
                 for name in names:
                     self._mixture(name, progress)
+
+    @property
+    def measures_each(self) -> bool:
+        """Whether what is measured of a tensor needs that tensor alone."""
+        return self._method.kind == "gram"
 
     @property
     def measuring_passes(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from threading import local
@@ -114,28 +114,41 @@ class Soup(Checkpoint):
         max_shard_size: int,
         progress: Callable[[int], None] | None = None,
         finished: Callable[[Path], None] | None = None,
+        only: Collection[str] | None = None,
     ) -> dict[str, str]:
         """Stream the tensors into safetensors files in an existing folder; file name → checksum.
 
         progress: called with the bytes of every piece that was read or written.
         finished: called with every file that is complete and durable, before the next is begun; may take it away.
+        only: names of the files to write, if others write the rest; then the index is left to be written.
         Raises CheckpointError if an ingredient's file changed meanwhile.
         """
-        once = sum(part.nbytes for part in self._parts)
-        meter = Meter(progress, self.bytes_read - once, once + self.nbytes)
-        self._rules.prepare(meter.add)
-        meter.measured()
         once_each = {name: spec for name, spec in self.specs.items() if name not in self.aliases}
         writer = ShardWriter(folder, once_each, max_shard_size, metadata=self.aliases)
-        for name, specs in writer.shards.items():
+        files = {name: specs for name, specs in writer.shards.items() if only is None or name in only}
+        names = {name: None for specs in files.values() for name in specs}
+        meter = Meter(progress, *self.effort(names))
+        self._rules.prepare(meter.add, names)
+        meter.measured()
+        for name, specs in files.items():
             with writer.file(name) as file:
                 for_each(self._items(specs), partial(self._write, file, meter.add), self.device.threads)
                 self.confirm()
             if finished is not None:
                 finished(folder / name)
-        writer.finish()
+        if only is None:
+            writer.finish()
         meter.finished()
         return writer.checksums
+
+    def effort(self, names: Collection[str]) -> tuple[int, int]:
+        """Bytes that are read before some tensors can be written, and those read and written then."""
+        once = sum(part.nbytes for part in self._parts)
+        part = sum(self.specs[name].nbytes for name in names) / max(1, self.nbytes)
+        measuring = self.bytes_read - once
+        if part == 0 or self._rules.measures_each:
+            measuring = round(part * measuring)
+        return measuring, round(part * (once + self.nbytes))
 
     @property
     def bytes_read(self) -> int:
