@@ -28,6 +28,7 @@ ARRIVAL = 300.0  # seconds in which all processes have to arrive: importing torc
 SILENCE = 60.0  # seconds without a sign of life after which a process counts as dead
 GRACE = 30.0  # seconds in which the others should have stopped after a failure; torchrun kills after as many
 BRIEF = 5.0  # the same when a signal ended this process: whoever sent it will not wait long
+LAST = 1.0  # seconds that the first process gets to say what failed before torchrun hears of it and ends all
 BEAT = 1.0  # seconds between two signs of life
 POLL = 0.02  # seconds between two looks for an answer; signals are heard between them
 IDENTITY = ("RANK", "WORLD_SIZE", "LOCAL_RANK")  # what accelerate would join processes by
@@ -138,6 +139,8 @@ class Ranks:
             if not self.is_first:
                 self.told = self._reached(["over"], patience)
                 self._tell(f"left/{self.rank}", True)
+                if self.told and _agent() and isinstance(error, Exception):
+                    time.sleep(LAST)
                 return
             self._tell("over", True)
             if not _agent():  # the store ends with this process
