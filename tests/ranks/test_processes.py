@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tests.models import write_safetensors
+from tests.models import classifier, fine_tune, write_safetensors
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
 ROOT = Path(__file__).parents[2]
@@ -204,6 +204,35 @@ def test_accelerate_starts_two_or_we_say_that_it_did_not(tmp_path: Path, flag: s
     assert len(json.loads(done.stdout)["processes"]) == (1 if flag == "--cpu" else 2)
     assert ("accelerate launch started one process" in done.stderr) == (flag == "--cpu")
     assert values(tmp_path / "out") == {1.0}
+
+
+@pytest.mark.slow
+def test_the_first_process_chooses_and_measures_for_all(tmp_path: Path) -> None:
+    base = classifier(tmp_path / "base")
+    models = [fine_tune(base, tmp_path / f"run-{i}", seed=i) for i in range(2)]
+    (tmp_path / "data").mkdir()
+    for name, seed in (("validation", 1), ("test", 2)):
+        pairs = [("fine", "positive"), ("bad", "negative")] * 15
+        rows = [f"good film {seed} {i} {word},{label}" for i, (word, label) in enumerate(pairs)]
+        (tmp_path / "data" / f"{name}.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    options: list[str | Path] = [
+        "--dataset",
+        tmp_path / "data",
+        "--allow-single",
+        "--check",
+        "--max-shard-size",
+        "10KB",
+        "--json",
+        "-o",
+    ]
+    two = run(*TORCHRUN, "-m", "hf_soups.cli", "merge", *models, *options, tmp_path / "two")
+    one = run(sys.executable, "-m", "hf_soups", "merge", *models, *options, tmp_path / "one")
+    assert two.returncode == one.returncode == 0, two.stderr
+    assert len(json.loads(two.stdout)["processes"]) == 2
+    assert json.loads(two.stdout)["results"] == json.loads(one.stdout)["results"]
+    assert names(tmp_path / "two") == names(tmp_path / "one")
+    for name in (n for n in names(tmp_path / "one") if not n.startswith("figures")):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes(), name
 
 
 @pytest.mark.slow

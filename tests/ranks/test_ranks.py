@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import HfApi, hf_hub_download
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_soups import Ingredient, Output, Recipe, merge, ranks
+from hf_soups.engine.work import cores
 from hf_soups.errors import CheckpointError, SoupError
 from hf_soups.hub.opening import Opener
 from hf_soups.pipeline import Options, assist, share
 from hf_soups.ranks import Ranks, Stopped, doubt, join
 from hf_soups.soup import Soup
 from tests.local_hub import LocalHub
-from tests.models import sharded
+from tests.models import classifier, fine_tune, sharded
 from tests.ranks.pairs import both
 from tests.streaming.parts import adapter, in_shards, single
 
@@ -122,6 +124,14 @@ def test_promises_that_the_environment_does_not_keep_are_errors(
         join()
 
 
+def test_processes_of_one_host_share_its_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    alone = cores()
+    for processes in (1, 2, 1000):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        assert cores() == max(1, alone // processes)
+
+
 def test_launchers_that_start_one_process_are_noticed() -> None:
     launched = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500"}
     assert "torchrun --nproc-per-node" in str(doubt(launched))
@@ -144,6 +154,19 @@ def test_models_of_the_hub_give_the_same_bytes(hub: LocalHub, namespace: str, tm
     assert sorted(p.name for p in (tmp_path / "two").iterdir()) == names and len(names) > 5
     for name in names:
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes(), name
+
+
+def test_the_first_process_pushes_what_all_wrote(hub: LocalHub, repo_id: str, tmp_path: Path) -> None:
+    base = classifier(tmp_path / "base")
+    models = [str(fine_tune(base, tmp_path / f"run-{seed}", seed)) for seed in range(2)]
+    asked: dict[str, Any] = {"push_to_hub": repo_id, "max_shard_size": "20KB", "license": "mit"}
+    answers = both(lambda p: merge(models, ranks=p, **asked))
+    assert [type(a).__name__ for a in answers] == ["Soup", "Soup"], answers
+    merge(models, tmp_path / "one", max_shard_size="20KB")
+    shards = sorted(p.name for p in (tmp_path / "one").glob("*.safetensors"))
+    assert len(shards) > 1 and len(HfApi().list_repo_commits(repo_id)) == 2  # its creation, and the push
+    for name in shards:
+        assert Path(hf_hub_download(repo_id, name)).read_bytes() == (tmp_path / "one" / name).read_bytes()
 
 
 def test_a_host_that_does_not_see_the_folder_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +193,7 @@ def test_a_host_with_other_inputs_is_refused(tmp_path: Path) -> None:
             share.invite(soup, options, me, writes=True)
             me.gather(None)
 
-    first, second = both(act)
+    _, second = both(act)
     assert isinstance(second, CheckpointError) and "other files than process 0 sees" in str(second)
 
 
