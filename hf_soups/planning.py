@@ -114,6 +114,7 @@ def describe(
     if soup.base is not None and soup.recipe.base is not None:
         named.append(("base", soup.recipe.base.label, soup.base))
     passes = _passes(soup)
+    seen: set[int] = set()
     reads = {id(c) for c in _read_by(soup)}
     parts = tuple(
         Part(
@@ -124,11 +125,11 @@ def describe(
             len(c),
             c.nbytes,
             fetched,
-            round(passes * _over_network(c)) if stream and id(c) in reads else 0,
+            round(passes * _over_network(c, seen)) if stream and id(c) in reads else 0,
         )
         for (role, name, c), fetched in zip(named, downloads, strict=True)
     )
-    shards = layout(soup.specs, soup.recipe.output.max_shard_size)
+    shards = layout(soup.stored, soup.recipe.output.max_shard_size)
     return Plan(
         recipe=soup.recipe,
         parts=parts,
@@ -153,10 +154,13 @@ def _passes(soup: Soup) -> float:
     return soup.bytes_read / once if once else 1.0
 
 
-def _over_network(checkpoint: Checkpoint) -> int:
-    """Bytes of the Hub's files that reading a checkpoint once reads by range."""
+def _over_network(checkpoint: Checkpoint, seen: set[int]) -> int:
+    """Bytes of the Hub that reading a checkpoint once reads by range; what is in `seen` comes along with that."""
     if isinstance(checkpoint, Soup):
-        return round(_passes(checkpoint) * sum(map(_over_network, _read_by(checkpoint))))
+        return round(_passes(checkpoint) * sum(_over_network(part, seen) for part in _read_by(checkpoint)))
     if isinstance(checkpoint, Lora):
-        return _over_network(checkpoint.base) + _over_network(checkpoint.adapter)
-    return checkpoint.nbytes if isinstance(checkpoint, Stored) and not isinstance(checkpoint.files, LocalFiles) else 0
+        return _over_network(checkpoint.base, seen) + _over_network(checkpoint.adapter, seen)
+    if id(checkpoint) in seen or not isinstance(checkpoint, Stored) or isinstance(checkpoint.files, LocalFiles):
+        return 0
+    seen.add(id(checkpoint))
+    return checkpoint.nbytes

@@ -68,6 +68,11 @@ class Ranks:
         return len(self.hosts)
 
     @property
+    def place(self) -> int:
+        """Number of this process among those of its host."""
+        return self.hosts[: self.rank].count(self.hosts[self.rank])
+
+    @property
     def is_first(self) -> bool:
         return self.rank == 0
 

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from hf_soups.align import check_tokenizers
 from hf_soups.checkpoint import check_free, check_room
-from hf_soups.engine import choose
 from hf_soups.errors import CheckpointError, SelectionError
 from hf_soups.hub.opening import Opener
 from hf_soups.hub.push import Pushed
 from hf_soups.hub.push import push as push_folder
 from hf_soups.pipeline.listener import Listener
 from hf_soups.pipeline.prepare import prepare
-from hf_soups.pipeline.share import Share, check_together, invite, with_idle
+from hf_soups.pipeline.share import Share, check_together, invite, own_device, with_idle
 from hf_soups.pipeline.stream import check_stream, remarks
 from hf_soups.pipeline.taste import candidates_for, select, taste
 from hf_soups.pipeline.write import Made, upload, write
@@ -84,7 +83,7 @@ def run(recipe: Recipe, options: Options) -> Outcome:
     Raises SelectionError, and writes nothing, if the greedy soup is a single ingredient.
     """
     listener, repo = options.listener, recipe.output.hub
-    device = choose(options.device)
+    device = own_device(options.device, options.ranks)
     uploads = options.stream and options.out is None and repo is not None
     check_together(options.ranks, uploads)
     if options.stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hf_soups import lock
 from hf_soups.align import Finding
 from hf_soups.checkpoint import ShardWriter, Spec, layout
+from hf_soups.engine import Device, choose
 from hf_soups.errors import CheckpointError, RecipeError, SoupError
 from hf_soups.hub.opening import Opener
 from hf_soups.planning import Plan
@@ -48,7 +50,7 @@ def shares(sizes: Mapping[str, int], count: int) -> list[list[str]]:
 
 def own_files(soup: Soup, ranks: Ranks) -> dict[str, dict[str, Spec]]:
     """The weight files that this process writes, and the tensors in them."""
-    shards = layout(soup.specs, soup.recipe.output.max_shard_size)
+    shards = layout(soup.stored, soup.recipe.output.max_shard_size)
     sizes = {name: sum(spec.nbytes for spec in specs.values()) for name, specs in shards.items()}
     return {name: shards[name] for name in shares(sizes, ranks.size)[ranks.rank]}
 
@@ -79,12 +81,28 @@ def with_idle(plan: Plan, ranks: Ranks) -> Plan:
     return replace(plan, findings=(*plan.findings, Finding("warning", warning)))
 
 
+def kind(device: Device) -> str:
+    """cpu, cuda or mps: all processes use the same, since their bits differ."""
+    return re.split(r"\W", device.name)[0]
+
+
+def own_device(asked: str, ranks: Ranks) -> Device:
+    """What this process computes on; the GPUs of a host are dealt out to its processes."""
+    device = choose(asked)
+    if ranks.size == 1 or kind(device) != "cuda":
+        return device
+    import torch
+
+    return choose(f"cuda:{ranks.place % torch.cuda.device_count()}")
+
+
 def invite(soup: Soup, options: Options, ranks: Ranks, writes: bool) -> None:
     """Tell the other processes which soup it is. writes: whether a folder of it will follow."""
     if ranks.size == 1:
         return
     recipe = replace(soup.recipe, select=None, evaluate=None)
     task = {"recipe": to_yaml(recipe), "stream": options.stream, "writes": writes, "versions": _deciding()}
+    task["device"] = kind(soup.device)
     ranks.share(task | {"inputs": lock.inputs(soup)})
     with ranks.first_of_host():
         pass  # the soup's files are here already
@@ -103,7 +121,8 @@ def assist(options: Options) -> Soup:
         raise SoupError(f"other versions than in process 0: {', '.join(differing)}; install the same everywhere")
     opener = Opener(options.token, options.local)
     with ranks.first_of_host():
-        soup = Soup(loads(task["recipe"]), opener.headers if task["stream"] else opener.pull)
+        opened = opener.headers if task["stream"] else opener.pull
+        soup = Soup(loads(task["recipe"]), opened, device=own_device(task["device"], ranks))
     if task["inputs"] != lock.inputs(soup):
         raise CheckpointError("the ingredients here are other files than process 0 sees; use the same on every host")
     opener.reading.ahead = task["stream"]
@@ -122,7 +141,7 @@ def write_together(soup: Soup, folder: Path, ranks: Ranks, progress: Callable[[i
     """
     ranks.share(str(folder))
     written = write_own(soup, folder, ranks, progress)
-    writer = ShardWriter(folder, soup.specs, soup.recipe.output.max_shard_size)
+    writer = ShardWriter(folder, soup.stored, soup.recipe.output.max_shard_size)
     for share in written:
         for name in share.files:
             if writer.missing(name):

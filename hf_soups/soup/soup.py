@@ -123,8 +123,7 @@ class Soup(Checkpoint):
         only: names of the files to write, if others write the rest; then the index is left to be written.
         Raises CheckpointError if an ingredient's file changed meanwhile.
         """
-        once_each = {name: spec for name, spec in self.specs.items() if name not in self.aliases}
-        writer = ShardWriter(folder, once_each, max_shard_size, metadata=self.aliases)
+        writer = ShardWriter(folder, self.stored, max_shard_size, metadata=self.aliases)
         files = {name: specs for name, specs in writer.shards.items() if only is None or name in only}
         names = {name: None for specs in files.values() for name in specs}
         meter = Meter(progress, *self.effort(names))
@@ -167,6 +166,11 @@ class Soup(Checkpoint):
         from hf_soups.pipeline import push_soup  # the one upward call; people expect this method
 
         return push_soup(self, repo_id, private=private, create_pr=create_pr)
+
+    @property
+    def stored(self) -> dict[str, Spec]:
+        """The tensors that are written: tied ones once."""
+        return {name: spec for name, spec in self.specs.items() if name not in self.aliases}
 
     @property
     def memory(self) -> int:

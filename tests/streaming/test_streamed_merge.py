@@ -58,7 +58,7 @@ def test_the_plan_knows_what_will_come_over_the_network(
     soup = merge(recipe(models, method, base), stream=True)
     hub.clear_log()
     soup.save(tmp_path / "soup")
-    # blocks at the ends of tensors may come twice; one pass of a method on differences takes the base twice
+    # blocks at the ends of tensors may come twice
     assert hub.bytes_sent(STORAGE) == pytest.approx(made.streamed, rel=0.12)
     assert (made.passes == 1) == (method == "average")
     assert made.streamed <= made.download < 1.01 * made.streamed
@@ -69,12 +69,12 @@ def test_the_plan_counts_the_passes_of_inner_recipes_too(pair: list[str], hub: L
     inner = Recipe(tuple(map(Ingredient, pair)), "slerp")
     nested = Recipe((Ingredient(inner, name="inner"), Ingredient(pair[0])))
     made = plan(nested, stream=True)
-    assert [part.streamed for part in made.parts] == [4 * 4_800_000, 4_800_000]
+    assert [part.streamed for part in made.parts] == [4 * 4_800_000, 0]  # the same model again comes along
     soup = merge(nested, stream=True)
     hub.clear_log()
     soup.save(tmp_path / "soup")
     # an inner recipe is measured tensor by tensor, so that the second pass finds much of the first still in memory
-    assert 0.5 * made.streamed < hub.bytes_sent(STORAGE) < 1.12 * made.streamed
+    assert 0.4 * made.streamed < hub.bytes_sent(STORAGE) < 1.12 * made.streamed
 
 
 class Heard(Listener):
