@@ -48,10 +48,11 @@ class Device(Protocol):
         """out = sum of coefficient times row, in order; False if something is not finite."""
         ...
 
-    def products(self, rows: Sequence[np.ndarray]) -> np.ndarray:
+    def products(self, rows: Sequence[np.ndarray], based: bool = False) -> np.ndarray:
         """Inner products of the first row and the others' differences from it, `[blocks, n, n]` float64.
 
-        rows: they begin where a block does; the last block may be shorter.
+        rows: they begin where a block does; the last block may be shorter. based: the first one's own products
+            are not wanted, and may be anything finite.
         """
         ...
 

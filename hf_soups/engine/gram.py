@@ -21,11 +21,13 @@ def grams(
     desk: Callable[[], Desk],
     parts: Sequence[Checkpoint],
     sizes: Mapping[str, int],
+    based: bool,
     progress: Callable[[int], None],
 ) -> dict[str, np.ndarray]:
     """For each tensor, inner products of the first part and of the others' differences from it, `[n, n]` float64.
 
-    Everything is read once. progress: hears of the bytes.
+    Everything is read once. based: the first part is only a base, so that its own products are not wanted.
+    progress: hears of the bytes.
     """
     sums: dict[str, list[np.ndarray]] = {name: [np.zeros(())] * len(_sections(size)) for name, size in sizes.items()}
 
@@ -34,7 +36,7 @@ def grams(
         total = np.zeros((len(parts), len(parts)))
         for a, b in chunks(stop - start, device.span(len(parts))):
             rows = desk().rows(parts, name, start + a, start + b)
-            found = device.products(rows)
+            found = device.products(rows, based)
             if not np.isfinite(found).all():
                 refuse(name, parts, rows, start + a, "too large to multiply in float64; the file is damaged")
             for block in found:

@@ -44,12 +44,12 @@ class Host:
         single = np.empty(len(out), np.float32)
         return bool(loops().combine(rows, coefficients, single, wide)) and narrow(single, out)
 
-    def products(self, rows: Sequence[np.ndarray]) -> np.ndarray:
+    def products(self, rows: Sequence[np.ndarray], based: bool = False) -> np.ndarray:
         """Inner products of the first row and the others' differences from it, `[blocks, n, n]` float64.
 
-        rows: from a block's start on.
+        rows: from a block's start on. based: the first one's own products are not wanted.
         """
-        found: np.ndarray = loops().products(rows, BLOCK)
+        found: np.ndarray = loops().products(rows, BLOCK, based)
         return found
 
     def tally(

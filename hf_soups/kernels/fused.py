@@ -32,13 +32,14 @@ def combine(rows: Sequence[np.ndarray], coefficients: np.ndarray, out: np.ndarra
     return good
 
 
-def products(rows: Sequence[np.ndarray], block: int) -> np.ndarray:
+def products(rows: Sequence[np.ndarray], block: int, based: bool) -> np.ndarray:
     """Inner products of the first row and of the others' differences from it, `[blocks, n, n]` float64.
 
     block: elements of one sum; a multiple of LANES. The last block may be shorter.
+    based: the first row is only the base of the differences; its own products are left 0.
     """
     result = np.empty((max(1, -(-len(rows[0]) // block)), len(rows), len(rows)))
-    _products(*places(rows), len(rows[0]), block, result)
+    _products(*places(rows), len(rows[0]), block, 1 if based else 0, result)
     return result
 
 
@@ -99,7 +100,7 @@ def _combine(addresses, codes, coefficients, size, out_address, out_code):
 
 
 @compiled
-def _products(addresses, codes, size, block, result):
+def _products(addresses, codes, size, block, begin, result):
     n = len(addresses)
     rows = np.zeros((n, TILE))
     lanes = np.empty((n, n, LANES))
@@ -117,7 +118,7 @@ def _products(addresses, codes, size, block, result):
                     first = rows[0]
                     for j in range(full):
                         row[j] -= first[j]
-            for i in range(n):
+            for i in range(begin, n):
                 for k in range(i, n):
                     add_products(rows[i].ctypes.data, rows[k].ctypes.data, full // LANES, lanes[i, k].ctypes.data)
         for i in range(n):

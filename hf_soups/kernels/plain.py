@@ -25,10 +25,13 @@ def combine(rows: Sequence[np.ndarray], coefficients: np.ndarray, out: np.ndarra
     return _store(np.zeros(len(out), work) if total is None else total, out) and finite
 
 
-def products(rows: Sequence[np.ndarray], block: int) -> np.ndarray:
+def products(rows: Sequence[np.ndarray], block: int, based: bool) -> np.ndarray:
     """As `fused.products`."""
     pieces = [[row[start : start + block] for row in rows] for start in range(0, max(1, len(rows[0])), block)]
-    return np.stack([_products(piece) for piece in pieces])
+    found = np.stack([_products(piece) for piece in pieces])
+    if based:
+        found[:, 0] = found[:, :, 0] = 0
+    return found
 
 
 def tally(

@@ -146,7 +146,9 @@ class Rules(Mapping[str, Rule]):
 
     def _measure_grams(self, names: list[str], progress: Callable[[int], None]) -> None:
         sizes = {n: self._soup.specs[n].size for n in names if n not in self._coefficients}
-        for name, raw in engine.grams(self._soup.device, self._desk, self._span, sizes, progress).items():
+        for name, raw in engine.grams(
+            self._soup.device, self._desk, self._span, sizes, self._method.needs_base, progress
+        ).items():
             gram = engine.of_deltas(raw) if self._method.needs_base else engine.of_thetas(raw)
             self._coefficients[name] = self._ask(name, gram)
 

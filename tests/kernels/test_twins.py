@@ -102,8 +102,10 @@ def test_a_result_too_large_for_its_place_is_reported(loops: Any) -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_inner_products_have_the_same_bits_and_are_right(size: int) -> None:
     given_rows = rows(4, size, FLOATS)
-    found, again = both("products", given_rows, 2048)
+    found, again = both("products", given_rows, 2048, False)
     assert np.array_equal(found, again) and len(found) == max(1, -(-size // 2048))
+    for loops in (fused, plain):
+        assert np.array_equal(loops.products(given_rows, 2048, True)[:, 1:, 1:], found[:, 1:, 1:])
     for number, products in enumerate(found):
         block = np.stack([r.astype(np.float64) for r in given_rows])[:, number * 2048 : (number + 1) * 2048]
         block[1:] -= block[0]
