@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from threading import Lock
@@ -33,7 +35,7 @@ class LowRankSum(Checkpoint):
     """A weighted sum of low-rank tensors: their factors side by side."""
 
     def __init__(self, terms: Sequence[tuple[LowRank, float]]) -> None:
-        self.terms_ = terms
+        self._terms = terms
         self.specs = terms[0][0].specs
         self.assets = {}
         self.origin = Origin(name=" + ".join(term.origin.name for term, _ in terms))
@@ -46,9 +48,10 @@ class LowRankSum(Checkpoint):
         return factors.multiply(start, stop, into)
 
     def fingerprint(self) -> str:
-        raise NotImplementedError("part of a soup, which has one")
+        parts = json.dumps([(term.fingerprint(), c) for term, c in self._terms])
+        return f"sha256:{hashlib.sha256(parts.encode()).hexdigest()}"
 
     def _join(self, name: str) -> Packed:
-        factors = [(term.factors(name), c) for term, c in self.terms_]
+        factors = [(term.factors(name), c) for term, c in self._terms]
         left = np.concatenate([f.left * np.float32(c) for f, c in factors], axis=1)
         return Packed.of(Factors(left, np.concatenate([f.right for f, _ in factors])))

@@ -11,8 +11,6 @@ import numpy as np
 from hf_soups.errors import SoupError
 from hf_soups.method import KthLargest, Method
 
-Library = Any  # the module whose arrays a method is given: numpy, or torch by way of its array API
-
 
 @dataclass(frozen=True)
 class Mixture:
@@ -43,9 +41,9 @@ class Mixture:
         """What the function is called with besides vectors, for elements [start, stop), in their precision."""
         found: dict[str, Any] = {k: round_to(v, dtype) for k, v in self.arguments.items()}
         for name, values in self.statistics.items():
-            up = isinstance(self.method.statistics[name], KthLargest)
-            typed = round_to(values, dtype, up)
-            if getattr(self.method.statistics[name], "unit", "") == "row":
+            declared = self.method.statistics[name]
+            typed = round_to(values, dtype, up=isinstance(declared, KthLargest))
+            if declared.unit == "row":
                 typed = typed[..., np.arange(start, stop) // self.columns]
             found[name] = typed
         return found

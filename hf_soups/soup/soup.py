@@ -14,7 +14,7 @@ import numpy as np
 
 from hf_soups.align import Alignment, align
 from hf_soups.checkpoint import Checkpoint, Origin, ShardFile, ShardWriter, Spec
-from hf_soups.engine import Desk, Device, Host, Rule, chunks, for_each
+from hf_soups.engine import Desk, Device, Host, Rule, chunks, for_each, identities
 from hf_soups.errors import SoupError
 from hf_soups.method import get
 from hf_soups.recipe import Ingredient, Recipe, arguments, check, to_dict
@@ -99,6 +99,8 @@ class Soup(Checkpoint):
         }
         if self.device.name != Host.name:  # whose last bits may be others
             content["device"] = self.device.name
+        if self.method.draws:  # random streams go by what the ingredients are called
+            content["identities"] = identities(self.ingredients)
         text = json.dumps(content, sort_keys=True)
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 

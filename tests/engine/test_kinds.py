@@ -226,6 +226,14 @@ def test_dropout_depends_on_seed_tensor_and_ingredient_but_not_on_their_order(dr
     assert not np.array_equal(first, renamed)
 
 
+def test_what_an_ingredient_is_called_is_in_the_fingerprint_where_it_decides(dropped: str) -> None:
+    given = ones(1)
+    renamed = {"other": given["m0"]}
+    assert not np.array_equal(soup_of(given, dropped)["w"], soup_of(renamed, dropped)["w"])
+    assert soup_of(given, dropped).fingerprint() != soup_of(renamed, dropped).fingerprint()
+    assert soup_of(given, "average").fingerprint() == soup_of(renamed, "average").fingerprint()
+
+
 def test_the_same_ingredient_twice_is_thinned_twice(dropped: str) -> None:
     given = ones(1)
     recipe = Recipe(method=dropped, ingredients=(Ingredient("m0"), Ingredient("m0")))
