@@ -6,7 +6,7 @@ from hf_soups.checkpoint.folder import check_free, check_room, new_folder, write
 from hf_soups.checkpoint.lora import Lora
 from hf_soups.checkpoint.state_dict import StateDict
 from hf_soups.checkpoint.stored import Stored, is_adapter
-from hf_soups.checkpoint.terms import simplify
+from hf_soups.checkpoint.terms import Terms, simplify
 from hf_soups.checkpoint.writer import ShardFile, ShardWriter, layout
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Spec",
     "StateDict",
     "Stored",
+    "Terms",
     "check_free",
     "check_room",
     "is_adapter",

@@ -15,7 +15,7 @@ from hf_soups.checkpoint.adapter_config import read_adapter_config
 from hf_soups.checkpoint.base import Checkpoint, Origin, Spec
 from hf_soups.checkpoint.stored import Stored, read_json
 from hf_soups.errors import CheckpointError
-from hf_soups.kernels import loops, pack
+from hf_soups.kernels import Packed, loops
 
 
 class Factors(NamedTuple):
@@ -140,10 +140,13 @@ class LowRank(Checkpoint):
         self.assets = {}
         self.origin = lora.origin
         self._lora = lora
-        self._packed = lru_cache(maxsize=2)(lambda name: Packed.of(lora.factors(name)))
+        self._packed = lru_cache(maxsize=2)(lambda name: Packed.of(*lora.factors(name)))
 
     def read(self, name: str, start: int, stop: int, into: np.ndarray | None = None) -> np.ndarray:
-        return self._packed(name).multiply(start, stop, into)
+        size = 4 * (stop - start)
+        out = np.empty(stop - start, np.float32) if into is None or len(into) < size else into[:size].view(np.float32)
+        loops().combine([], np.empty(0), out, False, self._packed(name), start)
+        return out
 
     def factors(self, name: str) -> Factors:
         """Of one tensor, read now."""
@@ -151,25 +154,6 @@ class LowRank(Checkpoint):
 
     def fingerprint(self) -> str:
         return self._lora.fingerprint()
-
-
-class Packed(NamedTuple):
-    """Factors laid out to be multiplied range by range."""
-
-    left: np.ndarray  # [rows, r] float32
-    strips: np.ndarray
-    columns: int
-
-    @classmethod
-    def of(cls, factors: Factors) -> Packed:
-        return cls(np.ascontiguousarray(factors.left), pack(factors.right), factors.right.shape[1])
-
-    def multiply(self, start: int, stop: int, into: np.ndarray | None) -> np.ndarray:
-        """Elements [start, stop) of the flattened `left @ right`."""
-        size = 4 * (stop - start)
-        out = np.empty(stop - start, np.float32) if into is None or len(into) < size else into[:size].view(np.float32)
-        loops().product(self.left, self.strips, self.columns, start, out)
-        return out
 
 
 def _parse_names(adapter: Stored) -> tuple[list[_Pair], dict[str, str]]:

@@ -14,6 +14,7 @@ from hf_soups.engine.desk import Desk
 from hf_soups.engine.host import Host
 from hf_soups.engine.mixture import Mixture
 from hf_soups.errors import SoupError, did_you_mean
+from hf_soups.kernels import Packed
 
 NAMES = ("auto", "cpu", "cuda", "cuda:0", "mps")
 DRIVERS = ("nvidia*", "kfd", "dxg")  # files in /dev: NVIDIA's driver, AMD's, that of Windows for its Linux
@@ -44,8 +45,16 @@ class Device(Protocol):
         """Elements that `products` is given at once: whole blocks, one at least and a section at most."""
         ...
 
-    def combine(self, rows: Sequence[np.ndarray], coefficients: np.ndarray, out: np.ndarray, wide: bool) -> bool:
-        """out = sum of coefficient times row, in order; False if something is not finite."""
+    def combine(
+        self,
+        rows: Sequence[np.ndarray],
+        coefficients: np.ndarray,
+        out: np.ndarray,
+        wide: bool,
+        product: Packed | None = None,
+        start: int = 0,
+    ) -> bool:
+        """out = sum of coefficient times row, then of a product from `start` on; False if something is not finite."""
         ...
 
     def products(self, rows: Sequence[np.ndarray], based: bool = False) -> np.ndarray:

@@ -12,7 +12,7 @@ from hf_soups.engine.desk import Desk
 from hf_soups.engine.draws import HostDraws, chances
 from hf_soups.engine.mixture import Mixture
 from hf_soups.engine.work import cores
-from hf_soups.kernels import loops
+from hf_soups.kernels import Packed, loops
 
 VECTOR = 1 << 14  # elements that a NumPy page sees at once: its intermediate results stay in the second-level cache
 
@@ -37,12 +37,20 @@ class Host:
         """Elements that `products` is given at once: whole blocks."""
         return max(BLOCK, min(SECTION, self.step(rows)) // BLOCK * BLOCK)
 
-    def combine(self, rows: Sequence[np.ndarray], coefficients: np.ndarray, out: np.ndarray, wide: bool) -> bool:
-        """out = sum of coefficient times row; False if something is not finite."""
+    def combine(
+        self,
+        rows: Sequence[np.ndarray],
+        coefficients: np.ndarray,
+        out: np.ndarray,
+        wide: bool,
+        product: Packed | None = None,
+        start: int = 0,
+    ) -> bool:
+        """out = sum of coefficient times row, then of a product from `start` on; False if something is not finite."""
         if out.dtype.itemsize > 1:
-            return bool(loops().combine(rows, coefficients, out, wide))
+            return bool(loops().combine(rows, coefficients, out, wide, product, start))
         single = np.empty(len(out), np.float32)
-        return bool(loops().combine(rows, coefficients, single, wide)) and narrow(single, out)
+        return self.combine(rows, coefficients, single, wide, product, start) and narrow(single, out)
 
     def products(self, rows: Sequence[np.ndarray], based: bool = False) -> np.ndarray:
         """Inner products of the first row and the others' differences from it, `[blocks, n, n]` float64.

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from hf_soups.checkpoint import Checkpoint
+from hf_soups.checkpoint import Checkpoint, Terms
 from hf_soups.engine.desk import Desk
 from hf_soups.engine.device import Device
 from hf_soups.engine.finite import refuse
@@ -96,21 +96,24 @@ class Maximum:
 
 @dataclass(frozen=True)
 class Combination:
-    """A sum of coefficient times tensor, in the order given."""
+    """A sum of coefficient times tensor, in order."""
 
     name: str
-    parts: Sequence[Checkpoint]
-    coefficients: np.ndarray  # [parts] float64
+    terms: Terms
     unit = 1
 
     @property
     def sources(self) -> int:
-        return len(self.parts)
+        return len(self.terms.parts)
 
     def make(self, device: Device, desk: Desk, start: int, stop: int, out: np.ndarray, wide: bool) -> None:
-        rows = desk.rows(self.parts, self.name, start, stop)
-        if not device.combine(rows, self.coefficients, out, wide):
-            refuse(self.name, self.parts, rows, start, _too_large(out))
+        parts, coefficients, low_rank = self.terms
+        rows = desk.rows(parts, self.name, start, stop)
+        product = None if low_rank is None else low_rank()
+        if not device.combine(rows, coefficients, out, wide, product, start):
+            factors = [] if low_rank is None else low_rank.checkpoints
+            rows += [factor.read(self.name, start, stop) for factor in factors]
+            refuse(self.name, [*parts, *factors], rows, start, _too_large(out))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from hf_soups.engine.host import Host, narrow
 from hf_soups.engine.mixture import Mixture
 from hf_soups.engine.torch_page import InOrder, TorchDraws
 from hf_soups.errors import SoupError
+from hf_soups.kernels import Packed
 
 WORKERS = 3  # threads a GPU: one reads while another copies and a third computes
 LARGEST = 1 << 24  # elements of all rows in work in one thread: copies of tens of MB use the whole bus
@@ -67,10 +68,18 @@ class TorchDevice:
         """Up to a section at once, since a block alone is too little work for a GPU."""
         return max(1, min(SECTION, self.step(rows)) // BLOCK) * BLOCK if self._double else self._host.span(rows)
 
-    def combine(self, rows: Sequence[np.ndarray], coefficients: np.ndarray, out: np.ndarray, wide: bool) -> bool:
+    def combine(
+        self,
+        rows: Sequence[np.ndarray],
+        coefficients: np.ndarray,
+        out: np.ndarray,
+        wide: bool,
+        product: Packed | None = None,
+        start: int = 0,
+    ) -> bool:
         """As `Host.combine`, the same bits."""
-        if len(rows) == 1 or (wide and not self._double):
-            return self._host.combine(rows, coefficients, out, wide)
+        if product is not None or len(rows) == 1 or (wide and not self._double):
+            return self._host.combine(rows, coefficients, out, wide, product, start)
         if out.dtype.itemsize == 1:
             single = np.empty(len(out), np.float32)
             return self.combine(rows, coefficients, single, wide) and narrow(single, out)
@@ -84,8 +93,8 @@ class TorchDevice:
                 if factor == 0:
                     good &= torch.isfinite(values).all()
                     continue
-                product = values * factor  # a step of its own: fused with the sum it would not be rounded
-                total = product if total is None else total.add_(product)
+                term = values * factor  # a step of its own: fused with the sum it would not be rounded
+                total = term if total is None else total.add_(term)
             return _store(torch.zeros(len(out), dtype=work, device=device) if total is None else total, out, good)
 
     def products(self, rows: Sequence[np.ndarray], based: bool = False) -> np.ndarray:

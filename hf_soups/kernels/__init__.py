@@ -6,9 +6,9 @@ import sys
 from functools import cache
 from types import ModuleType
 
-from hf_soups.kernels.strips import pack
+from hf_soups.kernels.strips import Packed
 
-__all__ = ["loops", "pack", "start_light"]
+__all__ = ["Packed", "loops", "start_light"]
 
 
 @cache

@@ -16,19 +16,33 @@ from hf_soups.kernels.chance import bits
 from hf_soups.kernels.election import elect
 from hf_soups.kernels.numbers import CODES, TILE, compiled, finite, load, places, store
 from hf_soups.kernels.registers import LANES, ROWS, add_products, rows_times
-from hf_soups.kernels.strips import STRIP
+from hf_soups.kernels.strips import STRIP, Packed
 
-__all__ = ["bits", "combine", "count", "elect", "product", "products", "tally"]
+__all__ = ["bits", "combine", "count", "elect", "products", "tally"]
+
+WIDTH = 512  # columns of a low-rank product in work at once: their strips fill the second-level cache
 
 
-def combine(rows: Sequence[np.ndarray], coefficients: np.ndarray, out: np.ndarray, wide: bool) -> bool:
-    """out = sum of coefficient times row, in order; False if a row or the result is not finite.
+def combine(
+    rows: Sequence[np.ndarray],
+    coefficients: np.ndarray,
+    out: np.ndarray,
+    wide: bool,
+    product: Packed | None = None,
+    start: int = 0,
+) -> bool:
+    """out = sum of coefficient times row, in order, and then of the product; False if anything is not finite.
 
     coefficients: `[n]` float64; a row whose is 0 is only looked at. wide: float64 arithmetic instead of
-        float32, for outputs of at least 32 bits.
+        float32, for outputs of at least 32 bits. product: its elements from `start` on are added.
     """
     work = coefficients.astype(np.float64 if wide else np.float32)
-    good: bool = _combine(*places(rows), work, len(out), out.ctypes.data, CODES[out.dtype])
+    place = out.ctypes.data, CODES[out.dtype]
+    good: bool
+    if product is None or len(out) == 0:
+        good = _combine(*places(rows), work, len(out), *place)
+    else:
+        good = _combine_with_product(*places(rows), work, *product, start, len(out), *place)
     return good
 
 
@@ -65,12 +79,26 @@ def count(histogram: np.ndarray, found: np.ndarray, kept: np.ndarray, shift: np.
     _count(histogram, found, kept, shift)
 
 
-def product(left: np.ndarray, strips: np.ndarray, columns: int, start: int, out: np.ndarray) -> None:
-    """Elements from `start` on of the flattened `left @ right`, float32, each summed in order.
-
-    left: `[rows, rank]`; strips: `right` (`[rank, columns]`) as `kernels.pack` lays it out.
-    """
-    _product(left, strips, columns, start, out)
+@compiled
+def _sum(addresses, codes, coefficients, start, m, values, total):
+    """The first m elements of `total`; whether the rows are finite."""
+    good = True
+    begun = False
+    for i in range(len(addresses)):
+        c = coefficients[i]
+        load(addresses[i], codes[i], start, m, values)
+        if c == 0:
+            good &= finite(values, m)
+        elif begun:
+            for j in range(m):
+                total[j] += c * values[j]
+        else:
+            begun = True
+            for j in range(m):
+                total[j] = c * values[j]
+    if not begun:
+        total[:m] = 0
+    return good
 
 
 @compiled
@@ -80,22 +108,43 @@ def _combine(addresses, codes, coefficients, size, out_address, out_code):
     good = True
     for start in range(0, size, TILE):
         m = min(TILE, size - start)
-        begun = False
-        for i in range(len(addresses)):
-            c = coefficients[i]
-            load(addresses[i], codes[i], start, m, values)
-            if c == 0:
-                good &= finite(values, m)
-            elif begun:
-                for j in range(m):
-                    total[j] += c * values[j]
-            else:
-                begun = True
-                for j in range(m):
-                    total[j] = c * values[j]
-        if not begun:
-            total[:m] = 0
+        good &= _sum(addresses, codes, coefficients, start, m, values, total)
         good &= store(total, out_address, out_code, start, m)
+    return good
+
+
+@compiled
+def _combine_with_product(
+    addresses, codes, coefficients, left, strips, columns, start, size, out_address, out_code
+):  # fmt: skip
+    rank = left.shape[1]
+    result = np.empty((ROWS, WIDTH), np.float32)
+    last_rows = np.zeros((ROWS, rank), np.float32)
+    total = np.empty(WIDTH, coefficients.dtype)
+    values = np.empty(WIDTH, coefficients.dtype)
+    good = True
+    first, last = start // columns, (start + size - 1) // columns + 1
+    for tile in range(0, columns, WIDTH):
+        width = min(WIDTH, columns - tile)
+        for row in range(first, last, ROWS):
+            here = min(ROWS, last - row)
+            factors = left[row:]
+            if here < ROWS:
+                last_rows[:here] = left[row:last]
+                factors = last_rows
+            for column in range(0, width, STRIP):
+                strip = strips[(tile + column) // STRIP]
+                rows_times(factors.ctypes.data, strip.ctypes.data, rank, result[0, column:].ctypes.data, WIDTH)
+            for k in range(here):
+                place = (row + k) * columns + tile - start
+                begin, end = max(0, place), min(size, place + width)
+                m = end - begin
+                if m > 0:
+                    good &= _sum(addresses, codes, coefficients, begin, m, values, total)
+                    added = result[k, begin - place :]
+                    for j in range(m):
+                        total[j] += added[j]
+                    good &= store(total, out_address, out_code, begin, m)
     return good
 
 
@@ -167,28 +216,3 @@ def _count(histogram, found, kept, shift):
     for i in range(len(found)):
         for j in range(found[i]):
             histogram[i, kept[i, j] >> shift[i]] += 1
-
-
-@compiled
-def _product(left, strips, columns, start, out):
-    rank = left.shape[1]
-    stop = start + len(out)
-    result = np.empty((ROWS, STRIP), np.float32)
-    some = np.zeros((ROWS, rank), np.float32)
-    first, last = start // columns, (stop - 1) // columns + 1
-    for tile in range(0, columns, STRIP):
-        width = min(STRIP, columns - tile)
-        strip = strips[tile // STRIP].ctypes.data
-        for row in range(first, last, ROWS):
-            place = row * columns + tile - start
-            inside = place >= 0 and (row + ROWS - 1) * columns + tile + STRIP <= stop
-            if inside and width == STRIP and row + ROWS <= last:
-                rows_times(left[row].ctypes.data, strip, rank, out[place:].ctypes.data, columns)
-                continue
-            for k in range(min(ROWS, last - row)):
-                some[k] = left[row + k]
-            rows_times(some.ctypes.data, strip, rank, result.ctypes.data, STRIP)
-            for k in range(min(ROWS, last - row)):
-                begin = place + k * columns
-                for c in range(max(0, -begin), min(width, len(out) - begin)):
-                    out[begin + c] = result[k, c]

@@ -6,10 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hf_soups.kernels.strips import Packed
+
 LANES = 32  # partial sums of an inner product, side by side; part of the definition of its bits
 
 
-def combine(rows: Sequence[np.ndarray], coefficients: np.ndarray, out: np.ndarray, wide: bool) -> bool:
+def combine(
+    rows: Sequence[np.ndarray],
+    coefficients: np.ndarray,
+    out: np.ndarray,
+    wide: bool,
+    product: Packed | None = None,
+    start: int = 0,
+) -> bool:
     """As `fused.combine`."""
     work = np.float64 if wide else np.float32
     total: np.ndarray | None = None
@@ -22,7 +31,12 @@ def combine(rows: Sequence[np.ndarray], coefficients: np.ndarray, out: np.ndarra
         with np.errstate(over="ignore", invalid="ignore"):  # the answer says so
             values = values * coefficient
             total = values if total is None else np.add(total, values, out=total)
-    return _store(np.zeros(len(out), work) if total is None else total, out) and finite
+    if total is None:
+        total = np.zeros(len(out), work)
+    if product is not None and len(out):
+        with np.errstate(over="ignore", invalid="ignore"):
+            total += _product(product, start, len(out))
+    return _store(total, out) and finite
 
 
 def products(rows: Sequence[np.ndarray], block: int, based: bool) -> np.ndarray:
@@ -62,18 +76,6 @@ def count(histogram: np.ndarray, found: np.ndarray, kept: np.ndarray, shift: np.
         histogram[i] += np.bincount(bins, minlength=histogram.shape[1])
 
 
-def product(left: np.ndarray, strips: np.ndarray, columns: int, start: int, out: np.ndarray) -> None:
-    """As `fused.product`."""
-    if len(out) == 0:
-        return
-    right = strips.transpose(1, 0, 2).reshape(left.shape[1], -1)[:, :columns]
-    first, last = start // columns, (start + len(out) - 1) // columns + 1
-    total = np.zeros((last - first, columns), np.float32)
-    for r, row in enumerate(right):
-        total += left[first:last, r, None] * row
-    out[:] = total.reshape(-1)[start - first * columns :][: len(out)]
-
-
 def bits(key: np.ndarray, start: int, out: np.ndarray) -> None:
     """As `fused.bits`."""
     first, last = start // 1024, (start + len(out) + 1023) // 1024
@@ -93,6 +95,17 @@ def bits(key: np.ndarray, start: int, out: np.ndarray) -> None:
         k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
     words = np.stack([c.reshape(-1, 256) for c in (c0, c1, c2, c3)], axis=1)  # [groups, 4, 256]
     out[:] = words.reshape(-1)[start - first * 1024 :][: len(out)]
+
+
+def _product(product: Packed, start: int, size: int) -> np.ndarray:
+    """Elements of the flattened product, float32."""
+    left, strips, columns = product
+    right = strips.transpose(1, 0, 2).reshape(left.shape[1], -1)[:, :columns]
+    first, last = start // columns, (start + size - 1) // columns + 1
+    total = np.zeros((last - first, columns), np.float32)
+    for r, row in enumerate(right):
+        total += left[first:last, r, None] * row
+    return total.reshape(-1)[start - first * columns :][:size]
 
 
 def _products(rows: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,14 +1,25 @@
-"""A matrix laid out for low-rank products: strips of columns, each of which stays in the first-level cache."""
+"""A low-rank product laid out for the loops: its right factor in strips that stay in the first-level cache."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 STRIP = 32  # columns
 
 
-def pack(right: np.ndarray) -> np.ndarray:
-    """`[rank, columns]` to `[strips, rank, STRIP]`, the last strip filled up with zeros."""
-    rank, columns = right.shape
-    padded = np.pad(right, ((0, 0), (0, -columns % STRIP)))
-    return np.ascontiguousarray(padded.reshape(rank, -1, STRIP).transpose(1, 0, 2))
+class Packed(NamedTuple):
+    """`left @ right`, float32, each element summed in order, made range by range."""
+
+    left: np.ndarray  # [rows, rank] float32
+    strips: np.ndarray  # [strips, rank, STRIP] float32, the last strip filled up with zeros
+    columns: int
+
+    @classmethod
+    def of(cls, left: np.ndarray, right: np.ndarray) -> Packed:
+        """left: `[rows, rank]`; right: `[rank, columns]`."""
+        rank, columns = right.shape
+        padded = np.pad(right, ((0, 0), (0, -columns % STRIP)))
+        strips = np.ascontiguousarray(padded.reshape(rank, -1, STRIP).transpose(1, 0, 2))
+        return cls(np.ascontiguousarray(left), strips, columns)

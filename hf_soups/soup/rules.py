@@ -87,9 +87,9 @@ class Rules(Mapping[str, Rule]):
         if treatment.rule == "maximum":
             return engine.Maximum(name, ingredients)
         if treatment.rule == "mean":
-            return engine.Combination(name, *simplify(name, *self._mean(treatment.override)))
+            return engine.Combination(name, simplify(name, *self._mean(treatment.override)))
         if self._method.kind in ("linear", "gram"):
-            return engine.Combination(name, *simplify(name, self._span, self._find_coefficients(name)))
+            return engine.Combination(name, simplify(name, self._span, self._find_coefficients(name)))
         mixture = self._mixture(name, _silent)
         base = soup.required_base if self._method.needs_base else None
         if self._method.kind == "coordinatewise":

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_soups.kernels import fused, pack, plain
+from hf_soups.kernels import Packed, fused, plain
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
 FLOATS = [np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16), BF16]
@@ -136,19 +136,38 @@ def test_counting_adds_to_the_right_bins() -> None:
         assert histogram.tolist() == [[1, 1, 2, 3, 1, 1, 1, 1], [2, 2, 2, 2, 1, 1, 1, 1]]
 
 
-@pytest.mark.parametrize(("rank", "columns"), [(1, 1), (3, 63), (16, 64), (7, 200), (64, 129)])
-def test_low_rank_products_have_the_same_bits_from_any_start(rank: int, columns: int) -> None:
+@pytest.mark.parametrize(("rank", "columns"), [(1, 1), (3, 63), (16, 64), (7, 200), (64, 129), (5, 1100)])
+@pytest.mark.parametrize(("out", "wide"), [(BF16, False), (np.dtype(np.float32), False), (np.dtype(np.float64), True)])
+def test_low_rank_products_are_added_with_the_same_bits_from_any_start(
+    rank: int, columns: int, out: np.dtype, wide: bool
+) -> None:
     generator = np.random.default_rng(3)
     left, right = (generator.standard_normal(s, dtype=np.float32) for s in ((11, rank), (rank, columns)))
+    size, coefficients = 11 * columns, np.array([0.0, 0.5, -1.0])
+    given_rows = rows(3, size, [BF16, np.dtype(np.float16), np.dtype(np.float32)])
     exact = (left.astype(np.float64) @ right.astype(np.float64)).reshape(-1)
-    whole = np.empty(11 * columns, np.float32)
-    fused.product(left, pack(right), columns, 0, whole)
-    np.testing.assert_allclose(whole, exact, rtol=1e-4, atol=1e-5)
-    for start, stop in [(0, 0), (0, 11 * columns), (columns // 2, 5 * columns + 1), (11 * columns - 1, 11 * columns)]:
+    exact += coefficients @ np.stack([r.astype(np.float64) for r in given_rows])
+    whole = np.empty(size, out)
+    assert fused.combine(given_rows, coefficients, whole, wide, Packed.of(left, right), 0)
+    eps = max(float(ml_dtypes.finfo(out).eps), 1e-4)
+    np.testing.assert_allclose(whole.astype(np.float64), exact, rtol=eps, atol=1e-5)
+    for start, stop in [(0, 0), (0, size), (columns // 2, 5 * columns + 1), (size - 1, size)]:
+        pieces = [row[start:stop] for row in given_rows]
         for loops in (fused, plain):
-            part = np.empty(stop - start, np.float32)
-            loops.product(left, pack(right), columns, start, part)
+            part = np.empty(stop - start, out)
+            assert loops.combine(pieces, coefficients, part, wide, Packed.of(left, right), start)
             assert np.array_equal(bits(part), bits(whole[start:stop]))
+
+
+@pytest.mark.parametrize("loops", [fused, plain], ids=["fused", "plain"])
+def test_a_product_without_rows_is_itself_and_must_be_finite(loops: Any) -> None:
+    left, right = np.full((2, 1), 2, np.float32), np.array([[1, -0.5, 3]], np.float32)
+    out = np.empty(6, np.float32)
+    assert loops.combine([], np.empty(0), out, False, Packed.of(left, right), 0)
+    assert out.tolist() == [2, -1, 6, 2, -1, 6]
+    assert not loops.combine([], np.empty(0), out, False, Packed.of(left * np.float32(1e38), right), 0)
+    rows_with_nan = [np.array([0, 0, np.nan, 0, 0, 0], np.float32)]
+    assert not loops.combine(rows_with_nan, np.zeros(1), out, False, Packed.of(left, right), 0)
 
 
 @pytest.mark.parametrize("loops", [fused, plain], ids=["fused", "plain"])
