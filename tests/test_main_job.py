@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -173,9 +175,9 @@ def test_nothing_is_predicted_twice(models: list[str], tmp_path: Path, monkeypat
     calls = []
     real = predict.predict
 
-    def counted(*arguments: object, **settings: object) -> np.ndarray:
+    def counted(*arguments: Any, **settings: Any) -> Any:
         calls.append(1)
-        return real(*arguments, **settings)  # type: ignore[arg-type]
+        return real(*arguments, **settings)
 
     monkeypatch.setattr(predict, "predict", counted)
     first = outcome_of(models, tmp_path)
@@ -261,6 +263,8 @@ def test_a_misspelt_metric_is_found_before_any_request(models: list[str], hub: L
     hub.clear_log()
     with pytest.raises(EvaluationError, match="did you mean 'accuracy'"):
         run(recipe, Options(out=tmp_path / "soup"))
+    with pytest.raises(EvaluationError, match="no task 'text-clasification'; did you mean 'text-classification'"):
+        run(replace(recipe, evaluate=Evaluate(data, task="text-clasification")), Options(out=tmp_path / "soup"))
     assert hub.log() == []
 
 

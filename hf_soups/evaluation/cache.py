@@ -1,4 +1,4 @@
-"""Predictions that were made once: logits in Arrow files, under the hash of all that decides them."""
+"""Predictions that were made once: a model's answers in Arrow files, under the hash of all that decides them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import uuid
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hf_soups.errors import EvaluationError
+from hf_soups.evaluation.examples import canonical
+from hf_soups.evaluation.outputs import Outputs, Ragged
 
-FORMAT = "1"  # raise it when the way of predicting changes: batches, padding, arithmetic
+FORMAT = "2"  # raise it when the way of predicting changes: batches, padding, arithmetic
 
 
 class Predictions:
@@ -34,7 +37,7 @@ class Predictions:
 
         identity: exactly which weights, such as repo@sha or a hash of a soup's recipe.
         fingerprint: of the examples.
-        settings: whatever else decides the logits: max_length, batch_size, dtype, the tokenizer's hash.
+        settings: whatever else decides the answers: task, max_length, batch_size, dtype, the tokenizer's hash.
         """
         parts = {
             "format": FORMAT,
@@ -45,26 +48,36 @@ class Predictions:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def get_or_compute(self, key: str, compute: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
-        """The logits [n, labels] kept under this key, or computed now and kept.
+    def get_or_compute(self, key: str, compute: Callable[[], Outputs]) -> Outputs:
+        """The answers kept under this key, or computed now and kept.
 
         A file that is cut off, damaged or belongs to another key counts as absent.
         """
-        path = self.folder / key[:2] / f"{key}.arrow"
-        found = _read(path, key)
+        found = self.get(key)
         if found is not None:
-            self.hits += 1
             return found
         self.misses += 1
-        logits = np.ascontiguousarray(compute(), dtype=np.float32)
+        return self.put(key, compute())
+
+    def get(self, key: str) -> Outputs | None:
+        """The answers kept under this key, if any."""
+        found = _read(self._path(key), key)
+        self.hits += found is not None
+        return found
+
+    def put(self, key: str, outputs: Outputs) -> Outputs:
+        """Keep answers; as they will be read again."""
         try:
-            _write(path, key, logits)
+            _write(self._path(key), key, outputs)
         except OSError as error:
             raise EvaluationError(
                 f"predictions cannot be kept in {self.folder}: {error.strerror or error}; "
                 "set HF_SOUPS_CACHE to a folder with room that may be written"
             ) from error
-        return logits
+        return outputs
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.arrow"
 
 
 def default_folder() -> Path:
@@ -77,13 +90,12 @@ def default_folder() -> Path:
     return Path(home).expanduser() / "hf_soups" / "predictions"
 
 
-def _write(path: Path, key: str, logits: NDArray[np.float32]) -> None:
+def _write(path: Path, key: str, outputs: Outputs) -> None:
     """A whole file or none: written beside its place, flushed to disk, then renamed."""
     import pyarrow as pa  # type: ignore[import-untyped]
 
-    payload = pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1)), logits.shape[1])
-    metadata = {"key": key, "sha256": hashlib.sha256(logits.tobytes()).hexdigest()}
-    table = pa.table({"logits": payload}).replace_schema_metadata(metadata)
+    table = pa.table({"answers": _column(outputs)})
+    table = table.replace_schema_metadata({"key": key, "sha256": _digest(outputs)})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.partial-{uuid.uuid4().hex}")
     try:
@@ -97,16 +109,53 @@ def _write(path: Path, key: str, logits: NDArray[np.float32]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _read(path: Path, key: str) -> NDArray[np.float32] | None:
+def _column(outputs: Outputs) -> Any:
+    """Texts, lists of one width, or lists of such lists."""
+    import pyarrow as pa
+
+    if isinstance(outputs, tuple):
+        return pa.array(outputs, pa.large_string())
+    values = outputs.values if isinstance(outputs, Ragged) else outputs
+    flat = np.ascontiguousarray(values, dtype=np.float32)
+    lines = pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), flat.shape[1])
+    return pa.LargeListArray.from_arrays(outputs.offsets, lines) if isinstance(outputs, Ragged) else lines
+
+
+def _outputs(column: Any) -> Outputs:
+    import pyarrow as pa
+
+    if pa.types.is_large_string(column.type):
+        return tuple(column.to_pylist())
+    if pa.types.is_large_list(column.type):
+        offsets = column.offsets.to_numpy().astype(np.int64)
+        lines = column.values
+        return Ragged(_numbers(lines), offsets)
+    return _numbers(column)
+
+
+def _numbers(lines: Any) -> NDArray[np.float32]:
+    flat = lines.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    return np.asarray(flat.reshape(len(lines), lines.type.list_size))
+
+
+def _digest(outputs: Outputs) -> str:
+    if isinstance(outputs, Ragged):
+        content = outputs.offsets.astype(np.int64).tobytes() + np.asarray(outputs.values, np.float32).tobytes()
+    elif isinstance(outputs, tuple):
+        content = canonical(outputs)
+    else:
+        content = np.asarray(outputs, np.float32).tobytes()
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read(path: Path, key: str) -> Outputs | None:
     import pyarrow as pa
 
     try:
         with pa.OSFile(str(path), "rb") as file:
             table = pa.ipc.open_file(file).read_all()
-        column = table.column("logits").combine_chunks()
-        logits = column.flatten().to_numpy().astype(np.float32).reshape(len(column), -1)
+        outputs = _outputs(table.column("answers").combine_chunks())
         metadata = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
         return None
-    intact = metadata == {"key": key, "sha256": hashlib.sha256(logits.tobytes()).hexdigest()}
-    return logits if intact else None
+    return outputs if metadata == {"key": key, "sha256": _digest(outputs)} else None

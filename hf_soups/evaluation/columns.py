@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,24 +32,48 @@ LABELS = ("label", "labels", "gold_label", "sentiment", "category", "class", "ta
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns: one text or a pair, the label, and the group if rows belong together."""
+    """Names of the columns: one text or a pair, and the label."""
 
     text: tuple[str, ...]
     label: str
-    group: str | None
+
+
+def check(table: Table, data: Data) -> None:
+    """EvaluationError if the recipe names a column that the table does not have."""
+    for name in (*(data.text or ()), *data.columns.values(), *(name for name in (data.label, data.group) if name)):
+        if name not in table.names:
+            hint = did_you_mean(name, table.names)
+            raise EvaluationError(f"{table.where()}: no column {name!r}; it has {', '.join(table.names)}{hint}")
+
+
+def find(table: Table, data: Data, usual: Mapping[str, Sequence[str]], optional: Sequence[str] = ()) -> dict[str, str]:
+    """What a task needs → the column that has it: the recipe's `columns:`, else one with a usual name.
+
+    usual: for each need the names under which public datasets keep it. optional: needs that may stay without.
+    Raises EvaluationError for a need that the task does not have, or that no column meets.
+    """
+    for need in data.columns:
+        if need not in usual:
+            raise EvaluationError(f"{table.where()}: columns: {need!r} is not needed here{did_you_mean(need, usual)}")
+    found = {}
+    for need, names in usual.items():
+        name = data.columns.get(need) or _named(table, [n for n in names if n not in data.columns.values()])
+        if name is not None:
+            found[need] = name
+        elif need not in optional:
+            raise EvaluationError(
+                f"{table.where()}: which column is the {need}? It has {', '.join(table.names)}; "
+                f"say `columns: {{{need}: ...}}`"
+            )
+    return found
 
 
 def choose(table: Table, data: Data) -> Columns:
     """The columns that the recipe names; what it leaves out is inferred where only one answer is sensible."""
-    given = (*(data.text or ()), *(name for name in (data.label, data.group) if name))
-    for name in given:
-        if name not in table.names:
-            hint = did_you_mean(name, table.names)
-            raise EvaluationError(f"{table.where()}: no column {name!r}; it has {', '.join(table.names)}{hint}")
     if data.text is not None and len(data.text) not in (1, 2):
         raise EvaluationError(f"{table.where()}: text names {len(data.text)} columns; name one, or two for pairs")
     label = data.label or label_of(table)
-    return Columns(data.text or _text(table, taken=(label, data.group)), label, data.group)
+    return Columns(data.text or _text(table, taken=(label, data.group)), label)
 
 
 def label_of(table: Table) -> str:

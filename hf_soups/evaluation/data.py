@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hf_soups.errors import EvaluationError
-from hf_soups.evaluation.columns import choose, groups_of, texts_of
+from hf_soups.evaluation.columns import check, groups_of
 from hf_soups.evaluation.examples import Examples, Source
-from hf_soups.evaluation.labels import to_ids
 from hf_soups.evaluation.splits import half_of, half_of_split
 from hf_soups.evaluation.tables import locate, read
-from hf_soups.evaluation.text import digest, normalise
+from hf_soups.evaluation.text import digest, identity
 
 if TYPE_CHECKING:
+    from hf_soups.evaluation.tasks.base import Task
     from hf_soups.recipe import Data
 
 __all__ = ["Examples", "Source", "limited", "load"]
 
 
-def load(data: Data, label_names: Sequence[str], *, token: str | None = None) -> Examples:
-    """Read one dataset of a recipe.
+def load(data: Data, task: Task, *, token: str | None = None) -> Examples:
+    """Read one dataset of a recipe as a task understands it.
 
-    label_names: the model's labels, in the order of its outputs.
     token: for private Hub datasets; default: the stored one.
-    Raises EvaluationError for anything that is not exactly one text (or pair), one known label and, if asked for,
-    one group in every row.
+    Raises EvaluationError for anything that is not exactly one input, one reference and, if asked for, one group in
+    every row.
     """
     split, half = half_of_split(data.split)
     location = locate(data.path, data.config, data.revision, token=token)
     table = read(location, split, token=token)
-    columns = choose(table, data)
+    check(table, data)
+    loaded = task.load(table, data)
     source = Source(
-        location.path, data.split, data.config, location.revision, columns.text, columns.label, location.origin
+        location.path, data.split, data.config, location.revision, loaded.read, loaded.label, location.origin
     )
-    examples = Examples(
-        texts_of(table, columns.text),
-        to_ids(table.column(columns.label), table.class_names(columns.label), label_names, table.where(columns.label)),
-        groups_of(table, columns.group),
-        source,
-    )
+    examples = Examples(loaded.inputs, loaded.references, groups_of(table, data.group), source)
     if half is not None:
         examples = half_of(examples, half)
     return examples if data.limit is None else limited(examples, data.limit)
@@ -59,7 +53,8 @@ def limited(examples: Examples, limit: int) -> Examples:
         return examples
     if examples.groups is None:
         contents = [
-            f"{normalise(t)}\x1e{label}\x1e{t}" for t, label in zip(examples.texts, examples.labels, strict=True)
+            f"{identity(one)}\x1e{right}\x1e{one}"
+            for one, right in zip(examples.inputs, examples.references, strict=True)
         ]
         order = sorted(range(examples.n), key=lambda i: digest("limit", contents[i]))
         return examples.select(sorted(order[:limit]))

@@ -18,6 +18,8 @@ from datasets import Sequence as ListOf
 from sklearn import exceptions
 from sklearn import metrics as sk
 
+from hf_soups.errors import EvaluationError
+
 _IDS = Features({"predictions": Value("int32"), "references": Value("int32")})
 _ROWS = Features({"prediction_scores": ListOf(Value("float64")), "references": Value("int32")})
 _SCORES = Features({"prediction_scores": Value("float64"), "references": Value("int32")})
@@ -151,6 +153,100 @@ class ExpectedCalibrationError(_OfProbabilities):
         return {"expected_calibration_error": float(error)}
 
 
+class _OfNumbers(evaluate.Metric):
+    """Compares numbers with numbers."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        features = Features({"predictions": Value("float64"), "references": Value("float64")})
+        return evaluate.MetricInfo(
+            description=type(self).__doc__,
+            citation="",
+            inputs_description="predictions: numbers; references: numbers.",
+            features=features,
+        )
+
+
+class MeanSquaredError(_OfNumbers):
+    """Mean of squared errors."""
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return {"mse": float(sk.mean_squared_error(references, predictions))}
+
+
+class RootMeanSquaredError(_OfNumbers):
+    """Square root of the mean of squared errors."""
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return {"rmse": float(sk.root_mean_squared_error(references, predictions))}
+
+
+class MeanAbsoluteError(_OfNumbers):
+    """Mean of absolute errors."""
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return {"mae": float(sk.mean_absolute_error(references, predictions))}
+
+
+class RSquared(_OfNumbers):
+    """Share of the variance that is explained, 1 at most."""
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return {"r_squared": float(sk.r2_score(references, predictions))}
+
+
+class Pearson(_OfNumbers):
+    """Pearson correlation, between -1 and 1."""
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        from scipy.stats import pearsonr  # type: ignore[import-untyped]
+
+        return {"pearsonr": float(pearsonr(references, predictions)[0])}
+
+
+class Spearman(_OfNumbers):
+    """Spearman rank correlation, between -1 and 1."""
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        from scipy.stats import spearmanr
+
+        return {"spearmanr": float(spearmanr(references, predictions)[0])}
+
+
+class _OfIndicators(evaluate.Metric):
+    """Compares, for each row and label, 0 or 1 with 0 or 1."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        lists = ListOf(Value("int32"))
+        return evaluate.MetricInfo(
+            description=type(self).__doc__,
+            citation="",
+            inputs_description="predictions: 0 or 1 per label; references: 0 or 1 per label.",
+            features=Features({"predictions": lists, "references": lists}),
+        )
+
+
+class MacroF1(_OfIndicators):
+    """Mean of the labels' F1."""
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return {"f1": float(sk.f1_score(references, predictions, average="macro", zero_division=0.0))}
+
+
+class MicroF1(_OfIndicators):
+    """F1 of all labels' decisions together."""
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return {"f1_micro": float(sk.f1_score(references, predictions, average="micro", zero_division=0.0))}
+
+
+class SubsetAccuracy(_OfIndicators):
+    """Share of rows whose labels are all right."""
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return {"accuracy": float(sk.accuracy_score(references, predictions))}
+
+
+_SEVERAL: dict[str, type[evaluate.Metric]] = {"f1": MacroF1, "f1_micro": MicroF1, "accuracy": SubsetAccuracy}
 _MODULES: dict[str, type[evaluate.Metric]] = {
     "accuracy": Accuracy,
     "balanced_accuracy": BalancedAccuracy,
@@ -161,12 +257,24 @@ _MODULES: dict[str, type[evaluate.Metric]] = {
     "roc_auc": RocAuc,
     "log_loss": LogLoss,
     "expected_calibration_error": ExpectedCalibrationError,
+    "mse": MeanSquaredError,
+    "rmse": RootMeanSquaredError,
+    "mae": MeanAbsoluteError,
+    "r_squared": RSquared,
+    "pearsonr": Pearson,
+    "spearmanr": Spearman,
 }
 
 
-def build(id: str, labels: int) -> evaluate.Metric:
-    """The metric for a model of so many labels; it keeps its rows in memory, so that any number may run at once."""
-    kind = _MODULES[id]
+def build(id: str, labels: int, several: bool = False) -> evaluate.Metric:
+    """The metric for a model of so many labels; it keeps its rows in memory, so that any number may run at once.
+
+    several: whether a row may have several labels.
+    """
+    modules = _SEVERAL if several else _MODULES
+    if id not in modules:
+        raise EvaluationError(f"{id} is not offered as an evaluate.Metric; use {', '.join(modules)}")
+    kind = modules[id]
     config = "macro" if issubclass(kind, _Averaged) and labels > 2 else None
     with tempfile.TemporaryDirectory() as folder:  # `evaluate` wants one even when it writes nothing
         return kind(config_name=config, keep_in_memory=True, cache_dir=folder)

@@ -6,22 +6,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hf_soups.errors import EvaluationError, did_you_mean
+from hf_soups.evaluation import tasks
 from hf_soups.evaluation.cache import Predictions
 from hf_soups.evaluation.data import load
 from hf_soups.evaluation.examples import Examples
-from hf_soups.evaluation.metrics import Metric, metric, score
+from hf_soups.evaluation.metrics import Metric, score
+from hf_soups.evaluation.outputs import Outputs
 from hf_soups.evaluation.results import DatasetReport, Kind, Results, Row
 from hf_soups.evaluation.splits import REPORT_ROLES, SELECTION_ROLES, check_roles, remove_shared
 from hf_soups.evaluation.statistics import Interval, difference, interval
 
 if TYPE_CHECKING:
+    from hf_soups.evaluation.tasks.base import Task
     from hf_soups.recipe import Evaluate
 
-TASK = "text-classification"
-Model = Callable[[], tuple[Any, Any]]  # builds (model, tokenizer), only when a prediction is missing
+TASK = "text-classification"  # of an evaluation that names none; the main job asks the models' configs
+Model = Callable[[], tuple[Any, Any]]  # builds (model, processor), only when a prediction is missing
 
 
 class Evaluator:
@@ -39,27 +41,23 @@ class Evaluator:
     def __init__(
         self,
         evaluate: Evaluate,
-        label_names: Sequence[str],
+        label_names: Sequence[str] = (),
         cache: Predictions | None = None,
         *,
         token: str | None = None,
         seed: int = 0,
         own: Mapping[str, Metric] | None = None,
     ) -> None:
-        if evaluate.task != TASK:
-            raise EvaluationError(f"task {evaluate.task!r} cannot be evaluated yet; only {TASK}")
-        if len(label_names) < 2:
-            raise EvaluationError(f"a classifier has at least two labels; this model has {len(label_names)}")
+        self.task: Task = tasks.named(evaluate.task or TASK)(label_names)
         check_roles(evaluate.datasets)
-        self.task = evaluate.task
-        self.label_names = tuple(label_names)
         self.cache = cache if cache is not None else Predictions()
         self.seed = seed
-        self.metrics: dict[str, Metric] = {name: (own or {}).get(name) or metric(name) for name in evaluate.metrics}
+        names = evaluate.metrics or (next(iter(self.task.metrics)),)
+        self.metrics: dict[str, Metric] = {name: (own or {}).get(name) or self.task.metric(name) for name in names}
         self._batch_size = evaluate.batch_size
         self._max_length = evaluate.max_length
         self._dtype = evaluate.dtype
-        loaded = {name: load(data, label_names, token=token) for name, data in evaluate.datasets.items()}
+        loaded = {name: load(data, self.task, token=token) for name, data in evaluate.datasets.items()}
         roles = {name: data.role for name, data in evaluate.datasets.items()}
         seen = [examples for name, examples in loaded.items() if roles[name] in SELECTION_ROLES]
         self.datasets: dict[str, Examples] = {}
@@ -76,97 +74,97 @@ class Evaluator:
         """The datasets of a role, in the recipe's order."""
         return tuple(name for name, report in self.reports.items() if report.role == role)
 
-    def logits(
-        self, identity: str, load: Model, dataset: str, settings: Mapping[str, str] | None = None
-    ) -> NDArray[np.float32]:
-        """[n, labels] of one model on one dataset; the model is built only when they were never computed.
-
-        identity: exactly which weights: repo@sha, content hash, or hash of a soup's recipe.
-        settings: what else decides the logits and is known without the model: {"tokenizer": its hash}.
-        """
-        return self.all_logits(identity, load, settings, datasets=(dataset,))[dataset]
-
-    def all_logits(
+    def outputs(
         self,
         identity: str,
         load: Model,
         settings: Mapping[str, str] | None = None,
         *,
         datasets: Iterable[str] | None = None,
-    ) -> dict[str, NDArray[np.float32]]:
-        """Dataset → logits of one model, which is built at most once, and not kept."""
+    ) -> dict[str, Outputs]:
+        """Dataset → answers of one model, which is built at most once, only for what was never computed, and not kept.
+
+        identity: exactly which weights: repo@sha, content hash, or hash of a soup's recipe.
+        settings: what else decides the answers and is known without the model: {"tokenizer": its hash}.
+        """
         built: list[tuple[Any, Any]] = []
 
-        def compute(examples: Examples) -> NDArray[np.float32]:
+        def compute(examples: Examples) -> Outputs:
             from hf_soups.evaluation.predict import predict
 
             if not built:
                 built.append(load())
-            model, tokenizer = built[0]
-            return predict(
-                model, tokenizer, examples, batch_size=self._batch_size, max_length=self._max_length, dtype=self._dtype
-            )
+            model, processor = built[0]
+            return predict(self.task, model, processor, examples, **self.way)
 
         found = {}
         for name in self.datasets if datasets is None else datasets:
-            examples = self._examples(name)
-            everything = {
-                "batch_size": str(self._batch_size),
-                "max_length": str(self._max_length),
-                "dtype": self._dtype,
-                **(settings or {}),
-            }
-            key = self.cache.key(identity, examples.fingerprint, everything)
-            logits = self.cache.get_or_compute(key, lambda examples=examples: compute(examples))  # type: ignore[misc]
-            if logits.shape != (examples.n, len(self.label_names)):
-                raise EvaluationError(
-                    f"{identity} on {name}: logits are {list(logits.shape)}, expected "
-                    f"[{examples.n}, {len(self.label_names)}] for the labels {', '.join(self.label_names)}"
-                )
-            found[name] = logits
+            examples = self.examples(name)
+            key = self.key(identity, name, settings)
+            answers = self.cache.get_or_compute(key, lambda examples=examples: compute(examples))  # type: ignore[misc]
+            self.task.check(answers, examples, f"{identity} on {name}")
+            found[name] = answers
         return found
 
-    def score(self, logits: NDArray[np.float32], dataset: str, metric: str | None = None) -> float:
-        """One number, without interval; metric: default the first of the recipe, which decides."""
-        return score(self._metric(metric), logits, self._examples(dataset).labels)
+    def key(self, identity: str, dataset: str, settings: Mapping[str, str] | None = None) -> str:
+        """Under which a model's answers to a dataset are kept."""
+        everything = {"task": self.task.name, **{k: str(v) for k, v in self.way.items()}, **(settings or {})}
+        return self.cache.key(identity, self.examples(dataset).fingerprint, everything)
 
-    def ensemble(self, logits: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Mean of the models' unnormalised logits on one dataset (Wortsman et al. 2022, Model soups)."""
-        if not logits:
+    @property
+    def way(self) -> dict[str, Any]:
+        """How models are run: what `predict` gets besides model and data."""
+        return {"batch_size": self._batch_size, "max_length": self._max_length, "dtype": self._dtype}
+
+    def score(self, outputs: Outputs, dataset: str, metric: str | None = None) -> float:
+        """One number, without interval; metric: default the first of the recipe, which decides."""
+        return score(self._metric(metric), outputs, self.examples(dataset).references)
+
+    def ensemble(self, outputs: Sequence[Outputs]) -> Outputs | None:
+        """Mean of the models' unnormalised logits on one dataset (Wortsman et al. 2022, Model soups).
+
+        None where answers have no mean, such as texts.
+        """
+        if not outputs:
             raise EvaluationError("an ensemble needs at least one model")
-        return np.asarray(np.mean(np.stack(logits), axis=0, dtype=np.float64), dtype=np.float32)
+        return self.task.ensemble(outputs)
 
     def row(
         self,
         name: str,
         kind: Kind,
-        logits: Mapping[str, NDArray[np.float32]],
-        best: Mapping[str, NDArray[np.float32]] | None = None,
+        outputs: Mapping[str, Outputs],
+        best: Mapping[str, Outputs] | None = None,
     ) -> Row:
         """One model's line of the table.
 
-        logits: by dataset. best: those of the individual that is best on selection data, to compare with.
+        outputs: by dataset. best: those of the individual that is best on selection data, to compare with.
         """
 
         def measured(one: Callable[[Metric, str, Examples], Interval]) -> dict[str, dict[str, Interval]]:
             return {
-                dataset: {id: one(metric, dataset, self._examples(dataset)) for id, metric in self.metrics.items()}
-                for dataset in logits
+                dataset: {id: one(metric, dataset, self.examples(dataset)) for id, metric in self.metrics.items()}
+                for dataset in outputs
             }
 
-        scores = measured(lambda m, dataset, rows: interval(m, logits[dataset], rows.labels, rows.groups, self.seed))
+        scores = measured(
+            lambda m, dataset, rows: interval(m, outputs[dataset], rows.references, rows.groups, self.seed)
+        )
         if best is None:
             return Row(name, kind, scores)
         versus = measured(
-            lambda m, dataset, rows: difference(m, logits[dataset], best[dataset], rows.labels, rows.groups, self.seed)
+            lambda m, dataset, rows: difference(
+                m, outputs[dataset], best[dataset], rows.references, rows.groups, self.seed
+            )
         )
         return Row(name, kind, scores, versus)
 
     def results(self, rows: Iterable[Row]) -> Results:
         """The table."""
-        return Results(self.task, tuple(self.metrics), dict(self.reports), tuple(rows))
+        return Results(self.task.name, tuple(self.metrics), dict(self.reports), tuple(rows))
 
-    def _examples(self, dataset: str) -> Examples:
+    def examples(self, dataset: str) -> Examples:
+        """The rows of a dataset."""
         if dataset not in self.datasets:
             raise EvaluationError(f"no dataset {dataset!r}{did_you_mean(dataset, self.datasets)}")
         return self.datasets[dataset]

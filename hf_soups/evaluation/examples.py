@@ -1,15 +1,18 @@
-"""Labelled inputs: texts, label ids, groups, and where they came from."""
+"""Inputs with what is right about them, groups, and where they came from."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hf_soups.evaluation.text import Text, normalise
+from hf_soups.evaluation.text import identity
+
+References = Any  # an array or a sequence, one entry a row: label ids, numbers, or what else the task compares with
 
 
 @dataclass(frozen=True)
@@ -34,48 +37,73 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """n labelled inputs, in the order of their source.
+    """n inputs with their references, in the order of their source.
 
-    texts: n texts, or n pairs.
-    labels: int64 [n], ids of the model's labels.
+    inputs: n texts, pairs of texts, images (bytes), or whatever the task asks about.
+    references: n right answers; for classification int64 [n] ids of the model's labels.
     groups: [n] names; rows with the same name are never separated and are resampled together. None: independent rows.
-    fingerprint: SHA-256 of the texts, labels and groups, in order. Equal content, equal fingerprint.
+    fingerprint: SHA-256 of inputs, references and groups, in order. Equal content, equal fingerprint.
     """
 
-    texts: tuple[Text, ...]
-    labels: NDArray[np.int64]
+    inputs: Sequence[Any]
+    references: References
     groups: NDArray[np.str_] | None
     source: Source
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fingerprint", _fingerprint(self.texts, self.labels, self.groups))
+        object.__setattr__(self, "fingerprint", _fingerprint(self.inputs, self.references, self.groups))
 
     @property
     def n(self) -> int:
-        return len(self.texts)
+        return len(self.inputs)
 
     def select(self, indices: Iterable[int]) -> Examples:
         """These rows, in this order."""
         rows = np.fromiter(indices, dtype=np.int64)
         groups = None if self.groups is None else self.groups[rows]
-        return Examples(tuple(self.texts[i] for i in rows), self.labels[rows], groups, self.source)
+        return Examples(tuple(self.inputs[i] for i in rows), taken(self.references, rows), groups, self.source)
 
     def units(self) -> list[str]:
-        """[n] what each row must stay together with: its group, else every row of the same normalised text."""
+        """[n] what each row must stay together with: its group, else every row of the same input."""
         if self.groups is not None:
             return [str(group) for group in self.groups]
-        return [normalise(text) for text in self.texts]
+        return [identity(one) for one in self.inputs]
 
 
-def _fingerprint(texts: Sequence[Text], labels: NDArray[np.int64], groups: NDArray[np.str_] | None) -> str:
+def canonical(value: Any) -> bytes:
+    """Bytes that are equal only for equal values: of texts, numbers, bytes, None, arrays, and sequences of these."""
+    content = b"".join(_parts(value))
+    return content
+
+
+def _parts(value: Any) -> Iterator[bytes]:
+    if isinstance(value, np.ndarray):
+        yield from _tagged(b"a", f"{value.dtype}{list(value.shape)}".encode() + b"\0" + value.tobytes())
+    elif isinstance(value, bytes | bytearray):
+        yield from _tagged(b"b", bytes(value))
+    elif isinstance(value, dict):
+        yield from _tagged(b"d", canonical(sorted(value.items())))
+    elif isinstance(value, list | tuple):
+        yield from _tagged(b"t", b"".join(canonical(part) for part in value))
+    else:
+        yield from _tagged(b"s" if isinstance(value, str) else b"n", str(value).encode("utf-8", "surrogatepass"))
+
+
+def _tagged(tag: bytes, content: bytes) -> Iterator[bytes]:
+    yield tag + len(content).to_bytes(8, "little")
+    yield content
+
+
+def taken(references: References, rows: NDArray[np.int64]) -> References:
+    """Those of some rows, in this order."""
+    return references[rows] if isinstance(references, np.ndarray) else tuple(references[i] for i in rows)
+
+
+def _fingerprint(inputs: Sequence[Any], references: References, groups: NDArray[np.str_] | None) -> str:
     content = hashlib.sha256()
-    for i, text in enumerate(texts):
-        parts = [*((text,) if isinstance(text, str) else text), str(labels[i])]
-        if groups is not None:
-            parts.append(str(groups[i]))
-        for part in parts:
-            data = part.encode("utf-8", "surrogatepass")
-            content.update(len(data).to_bytes(8, "little") + data)
-        content.update(b"\n")
+    for i, one in enumerate(inputs):
+        reference = references[i]
+        right = reference.item() if isinstance(reference, np.generic) else reference
+        content.update(canonical((one, right, None if groups is None else str(groups[i]))))
     return content.hexdigest()

@@ -60,6 +60,47 @@ def to_ids(
     return _by_name([str(value) for value in values], label_names, where, listed=None)
 
 
+def to_indicators(
+    values: Sequence[Any], class_names: Sequence[str] | None, label_names: Sequence[str], where: str
+) -> NDArray[np.float64]:
+    """[n, labels] of 0 and 1: which labels each row has.
+
+    values: for each row a list of label ids or names (none is a row without labels), or one 0 or 1 for each label.
+    class_names, label_names, where: as in `to_ids`.
+    """
+    for row, value in enumerate(values):
+        if not isinstance(value, list | tuple | np.ndarray):
+            raise EvaluationError(
+                f"{where}: row {row} (counting from 0) holds {value!r}, not a list of labels; with one label a row the "
+                "task is text-classification"
+            )
+    width = len(label_names)
+    if all(len(value) == width and all(v in (0, 1, 0.0, 1.0) for v in value) for value in values) and width > 2:
+        return np.array([[float(v) for v in value] for value in values])
+    flat = [v for value in values for v in value]
+    ids = to_ids(flat, class_names, label_names, where) if flat else np.zeros(0, np.int64)
+    found = np.zeros((len(values), width))
+    found[np.repeat(np.arange(len(values)), [len(value) for value in values]), ids] = 1.0
+    return found
+
+
+def to_numbers(values: Sequence[Any], where: str) -> NDArray[np.float64]:
+    """[n] float64; EvaluationError that names the first row without a finite number."""
+    found = np.full(len(values), np.nan)
+    for row, value in enumerate(values):
+        try:
+            found[row] = float(value)
+        except (TypeError, ValueError):
+            continue
+    strange = np.flatnonzero(~np.isfinite(found))
+    if len(strange):
+        raise EvaluationError(
+            f"{where}: {len(strange)} rows have no number, the first is row {strange[0]} (counting from 0): "
+            f"{values[int(strange[0])]!r}; fill them or leave them out"
+        )
+    return found
+
+
 def _absent(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value)) or _number(value) == -1
 

@@ -10,25 +10,32 @@ import numpy as np
 
 from hf_soups.errors import EvaluationError, did_you_mean
 from hf_soups.evaluation import scores
-from hf_soups.evaluation.scores import Array, Labels, Logits
+from hf_soups.evaluation import scores_numbers as numbers
+from hf_soups.evaluation.outputs import Outputs
+from hf_soups.evaluation.scores import Array
+
+Consumes = Literal["labels", "probabilities", "indicators", "values", "texts"]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that says how good predictions are.
+    """A number that says how good answers are.
 
     id, key: name of the metric in `evaluate`, and where its result holds the value.
-    consumes: predicted label ids, or probabilities [n, labels].
-    features, formula: what is summed over rows and what is made of the sums (`scores`).
+    consumes: what its module reads: predicted label ids, probabilities [n, labels], 0 or 1 for each label, numbers or
+        texts.
+    features, formula: what is summed over rows of answers and references, and what is made of the sums (`scores`).
+    bounds: the least and the most that any rows can give it; None for no bound.
     module: a user's own `evaluate.Metric`; arguments: what its `compute` gets besides.
     """
 
     id: str
     greater_is_better: bool
-    consumes: Literal["labels", "probabilities"]
+    consumes: Consumes
     key: str
-    features: Callable[[Logits, Labels], Array] | None = None
+    features: Callable[[Any, Any], Array] | None = None
     formula: Callable[[Array], Array] | None = None
+    bounds: tuple[float | None, float | None] = (None, None)
     module: Any = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
@@ -41,33 +48,53 @@ class Metric:
             return self.module
         from hf_soups.evaluation.evaluate_metrics import build
 
-        return build(self.id, labels)
+        return build(self.id, labels, several=self.consumes == "indicators")
 
 
-def _built_in(
+def built_in(
     id: str,
-    features: Callable[[Logits, Labels], Array],
+    features: Callable[[Any, Any], Array],
     formula: Callable[[Array], Array],
     greater_is_better: bool = True,
-    consumes: Literal["labels", "probabilities"] = "labels",
+    consumes: Consumes = "labels",
+    bounds: tuple[float | None, float | None] = (0.0, 1.0),
 ) -> Metric:
-    return Metric(id, greater_is_better, consumes, id, features=features, formula=formula)
+    """A metric that is a formula of sums over rows."""
+    return Metric(id, greater_is_better, consumes, id, features=features, formula=formula, bounds=bounds)
 
 
-METRICS: Mapping[str, Metric] = {
-    metric.id: metric
-    for metric in (
-        _built_in("accuracy", scores.hits, scores.mean),
-        _built_in("balanced_accuracy", scores.counts, scores.balanced_accuracy),
-        _built_in("f1", scores.counts, scores.f1),
-        _built_in("precision", scores.counts, scores.precision),
-        _built_in("recall", scores.counts, scores.recall),
-        _built_in("matthews_correlation", scores.counts, scores.matthews),
-        _built_in("roc_auc", scores.placements, scores.area_under_roc, consumes="probabilities"),
-        _built_in("log_loss", scores.losses, scores.mean, False, "probabilities"),
-        _built_in("expected_calibration_error", scores.calibration, scores.calibration_error, False, "probabilities"),
-    )
-}
+def table(*metrics: Metric) -> Mapping[str, Metric]:
+    """The metrics of a task by name, the one that decides first."""
+    return {metric.id: metric for metric in metrics}
+
+
+METRICS = table(
+    built_in("accuracy", scores.hits, scores.mean),
+    built_in("balanced_accuracy", scores.counts, scores.balanced_accuracy),
+    built_in("f1", scores.counts, scores.f1),
+    built_in("precision", scores.counts, scores.precision),
+    built_in("recall", scores.counts, scores.recall),
+    built_in("matthews_correlation", scores.counts, scores.matthews, bounds=(-1.0, 1.0)),
+    built_in("roc_auc", scores.placements, scores.area_under_roc, consumes="probabilities"),
+    built_in("log_loss", scores.losses, scores.mean, False, "probabilities", (0.0, None)),
+    built_in("expected_calibration_error", scores.calibration, scores.calibration_error, False, "probabilities"),
+)
+
+MULTI_LABEL = table(
+    built_in("f1", numbers.label_counts, numbers.macro_f1, consumes="indicators"),
+    built_in("f1_micro", numbers.label_counts, numbers.micro_f1, consumes="indicators"),
+    built_in("accuracy", numbers.exact_rows, scores.mean, consumes="indicators"),
+    built_in("log_loss", numbers.binary_losses, scores.mean, False, "indicators", (0.0, None)),
+)
+
+REGRESSION = table(
+    built_in("pearsonr", numbers.moments, numbers.correlation, consumes="values", bounds=(-1.0, 1.0)),
+    built_in("spearmanr", numbers.rank_moments, numbers.correlation, consumes="values", bounds=(-1.0, 1.0)),
+    built_in("mse", numbers.errors, numbers.mean_squared, False, "values", (0.0, None)),
+    built_in("rmse", numbers.errors, numbers.root_mean_squared, False, "values", (0.0, None)),
+    built_in("mae", numbers.errors, numbers.mean_absolute, False, "values", (0.0, None)),
+    built_in("r_squared", numbers.moments, numbers.explained, consumes="values", bounds=(None, 1.0)),
+)
 
 
 def metric(id: str) -> Metric:
@@ -81,7 +108,7 @@ def own_metric(
     module: Any,
     *,
     greater_is_better: bool,
-    consumes: Literal["labels", "probabilities"] = "labels",
+    consumes: Consumes = "labels",
     key: str | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> Metric:
@@ -95,41 +122,54 @@ def own_metric(
     return Metric(name, greater_is_better, consumes, key or name, module=module, arguments=dict(arguments or {}))
 
 
-def score(metric: Metric, logits: Logits, labels: Labels) -> float:
+def score(metric: Metric, outputs: Outputs, references: Any) -> float:
     """The metric on these rows.
 
-    logits: [n, labels]; labels: [n] ids. Equal to what `metric.as_evaluate(...)` computes.
+    outputs: a model's answers, such as logits [n, labels]; references: what is right, such as [n] label ids. Equal to
+    what `metric.as_evaluate(...)` computes.
     """
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
-        raise EvaluationError(
-            f"{metric.id}: logits are {list(logits.shape)}, labels {list(labels.shape)}; need [n, labels] and [n]"
-        )
-    if len(labels) == 0:
+    if len(outputs) != len(references):
+        raise EvaluationError(f"{metric.id}: answers to {len(outputs)} rows, references for {len(references)}")
+    if len(references) == 0:
         raise EvaluationError(f"{metric.id}: no rows to score")
     if metric.features is not None and metric.formula is not None:
-        value = float(metric.formula(metric.features(logits, labels).sum(axis=0)))
+        value = float(metric.formula(metric.features(outputs, references).sum(axis=0)))
     else:
-        value = _computed(metric, logits, labels)
+        value = _computed(metric, outputs, references)
     if not np.isfinite(value):
         raise EvaluationError(
-            f"{metric.id}: undefined on these {len(labels)} rows, whose labels are only {np.unique(labels).tolist()}; "
-            "use rows of every label or another metric"
+            f"{metric.id}: undefined on these {len(references)} rows{_only(references)}; use more varied rows or "
+            "another metric"
         )
     return value
 
 
-def _computed(metric: Metric, logits: Logits, labels: Labels) -> float:
+def _only(references: Any) -> str:
+    if isinstance(references, np.ndarray) and references.ndim == 1 and len(np.unique(references)) < 10:
+        return f", whose references are only {np.unique(references).tolist()}"
+    return ""
+
+
+def _computed(metric: Metric, outputs: Any, references: Any) -> float:
     from datasets import Value
 
     accepted = metric.module.features if isinstance(metric.module.features, list) else [metric.module.features]
     column = next((name for name in accepted[0] if name != "references"), "predictions")
-    if metric.consumes == "labels":
-        result = metric.module.compute(**{column: scores.predictions(logits), "references": labels}, **metric.arguments)
-    else:
-        chances = scores.probabilities(logits)
-        if logits.shape[1] == 2 and all(isinstance(features[column], Value) for features in accepted):
-            chances = chances[:, 1]  # it takes one number a row: the probability of label 1
-        result = metric.module.compute(**{column: chances, "references": labels}, **metric.arguments)
+    given = _decoded(metric.consumes, outputs)
+    one_number = all(isinstance(features[column], Value) for features in accepted)
+    if metric.consumes == "probabilities" and outputs.shape[1] == 2 and one_number:
+        given = given[:, 1]  # the probability of label 1
+    result = metric.module.compute(**{column: given, "references": references}, **metric.arguments)
     if metric.key not in result:
         raise EvaluationError(f"{metric.id}: no {metric.key!r} in its result; it has {', '.join(result)}; say `key`")
     return float(result[metric.key])
+
+
+def _decoded(consumes: Consumes, outputs: Any) -> Any:
+    if consumes == "texts":
+        return list(outputs)
+    if consumes == "values":
+        return outputs.reshape(len(outputs))
+    if consumes == "indicators":
+        return numbers.indicated(outputs).astype(np.int64)
+    return scores.predictions(outputs) if consumes == "labels" else scores.probabilities(outputs)

@@ -1,9 +1,9 @@
-"""Logits of a classifier: an own batched loop, the same batches for every model."""
+"""A model's answers to all rows: an own batched loop, the same batches for every model."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,112 +12,146 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_soups.errors import EvaluationError
-from hf_soups.evaluation.examples import Examples
+from hf_soups.evaluation.outputs import Outputs, assemble, finite
 
 if TYPE_CHECKING:
     import torch
 
+    from hf_soups.evaluation.examples import Examples
+    from hf_soups.evaluation.tasks.base import Task
+
 
 def predict(
+    task: Task,
     model: Any,
-    tokenizer: Any,
+    processor: Any,
     examples: Examples,
     *,
     batch_size: int = 64,
     max_length: int | None = None,
     dtype: str = "float32",
-) -> NDArray[np.float32]:
-    """[n, labels], in the order of the examples.
+) -> Outputs:
+    """The answers to all rows, in the order of the examples. For the arguments see `answering`.
 
-    model: sequence classifier of transformers; it comes back as it was, but on the device that Accelerate chose.
-    max_length: tokens of an input (of both texts of a pair), longer ones are cut; default: what the model can read.
+    Under `accelerate launch` every process computes everything.
+    """
+    with answering(
+        task, model, processor, examples, batch_size=batch_size, max_length=max_length, dtype=dtype
+    ) as batches:
+        rows: list[Any] = [None] * examples.n
+        for number, found in batches.run(range(len(batches))):
+            for row, answer in zip(batches[number], found, strict=True):
+                rows[row] = answer
+    return assemble(rows)
+
+
+class Batches(Sequence[NDArray[np.int64]]):
+    """Rows in fixed company: which rows share a batch depends on their lengths and the batch size alone.
+
+    So two models with one tokenizer get the same batches, and the order in which batches are run changes no answer.
+    """
+
+    def __init__(
+        self, rows: Sequence[NDArray[np.int64]], answer: Callable[[NDArray[np.int64]], list[Any]], workers: Any
+    ) -> None:
+        self._rows = rows
+        self._answer = answer
+        self._workers = workers
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, number: Any) -> Any:
+        """The rows of a batch."""
+        return self._rows[number]
+
+    def run(self, order: Iterable[int]) -> Iterator[tuple[int, list[Any]]]:
+        """The answers to some batches, one after the other; whoever stops asking stops the work."""
+        numbers = list(order)
+        yield from zip(numbers, self._workers(self._answer, [self._rows[n] for n in numbers]), strict=True)
+
+
+@contextmanager
+def answering(
+    task: Task,
+    model: Any,
+    processor: Any,
+    examples: Examples,
+    *,
+    batch_size: int = 64,
+    max_length: int | None = None,
+    dtype: str = "float32",
+) -> Iterator[Batches]:
+    """A model ready to answer, batch by batch.
+
+    model: it comes back as it was, but on the device that Accelerate chose.
+    max_length: tokens of an input, longer ones are cut; default: what the model can read.
     dtype: of weights and arithmetic: float32, bfloat16 or float16.
-    Batches hold inputs of similar length. They depend on token lengths and batch_size alone, so two models with one
-    tokenizer get the same batches. Under `accelerate launch` every process computes everything.
+    Raises EvaluationError where answers are not finite. Where memory does not suffice for a batch, its halves are run
+    one after the other, padded as the whole.
     """
     import torch
 
     if batch_size < 1:
         raise EvaluationError(f"batch_size is {batch_size}; it must be at least 1")
-    encoded = _encode(tokenizer, examples, _longest(model, tokenizer, max_length))
-    if tokenizer.pad_token_id is None and batch_size > 1:
-        raise EvaluationError(
-            "the tokenizer has no padding token; set `tokenizer.pad_token` and `model.config.pad_token_id`, "
-            "or use batch_size 1"
-        )
-    parameters = inspect.signature(model.forward).parameters
-    accepted = parameters if "input_ids" in parameters else encoded.keys()  # a wrapper says nothing: it gets all
-    lengths = np.array([len(ids) for ids in encoded["input_ids"]])
+    if examples.n == 0:
+        raise EvaluationError(f"{examples.source.path}: no rows to predict")
+    items = task.encode(model, processor, examples, max_length)
+    lengths = np.array([task.length(item) for item in items])
     order = np.argsort(-lengths, kind="stable")  # the longest first: too little memory shows at once
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    rows = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    parameters = inspect.signature(model.forward).parameters
+    named = any(name in parameters for name in ("input_ids", "pixel_values", "input_values", "input_features"))
     with ExitStack() as as_it_was:
         device = as_it_was.enter_context(_placed(model))
         as_it_was.enter_context(_cast(model, getattr(torch, dtype)))
         as_it_was.enter_context(_evaluating(model))
 
-        def forward(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-            batch = _padded(tokenizer, {key: [values[i] for i in rows] for key, values in encoded.items()})
-            inputs = {key: value.to(device) for key, value in batch.items() if key in accepted}
+        def forward(part: NDArray[np.int64], width: int) -> list[Any]:
+            some = [items[i] for i in part]
+            inputs = {
+                key: _sent(value, device, getattr(torch, dtype))
+                for key, value in task.collate(processor, some, width).items()
+                if key in parameters or not named  # a wrapper says nothing: it gets all
+            }
             with torch.inference_mode():
-                return _logits(model(**inputs), len(rows))
+                return task.answer(model, inputs, some)
 
-        workers = as_it_was.enter_context(_workers(device))
-        outputs = list(workers(forward, batches))
-    logits = np.empty((examples.n, outputs[0].shape[1]), dtype=np.float32)
-    logits[order] = np.concatenate(outputs)
-    broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
-    if len(broken):
-        raise EvaluationError(
-            f"{examples.source.path}: logits of {len(broken)} of {examples.n} rows are not finite, the first is row "
-            f"{broken[0]} (counting from 0); the model's weights are broken or {dtype} is too narrow for them"
-        )
-    return logits
+        def answer(part: NDArray[np.int64]) -> list[Any]:
+            found = halved(forward, part, int(lengths[part].max()))
+            for row, one in zip(part, found, strict=True):
+                if not finite(one):
+                    raise EvaluationError(
+                        f"{examples.source.path}: the answer to row {row} (counting from 0) is not finite; the "
+                        f"model's weights are broken or {dtype} is too narrow for them"
+                    )
+            return found
 
-
-def _encode(tokenizer: Any, examples: Examples, longest: int | None) -> dict[str, list[list[int]]]:
-    if examples.n == 0:
-        raise EvaluationError(f"{examples.source.path}: no rows to predict")
-    texts: Sequence[Any] = examples.texts
-    sides = [list(texts)] if isinstance(texts[0], str) else [list(side) for side in zip(*texts, strict=True)]
-    return dict(tokenizer(*sides, truncation=longest is not None, max_length=longest))
+        yield Batches(rows, answer, as_it_was.enter_context(_workers(device)))
 
 
-def _longest(model: Any, tokenizer: Any, asked: int | None) -> int | None:
-    """Tokens that model and tokenizer can take, or fewer if asked for. None: no bound."""
-    said = (tokenizer.model_max_length, getattr(getattr(model, "config", None), "max_position_embeddings", None) or -1)
-    limits = [limit for limit in said if 0 < limit < 10**9]  # huge or -1: nobody knows, or there is none
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and hasattr(module, "num_embeddings"):
-            offset = 0 if module.padding_idx is None else module.padding_idx + 1  # RoBERTa counts from there
-            limits.append(module.num_embeddings - offset)
-    longest = min(limits, default=None)
-    if asked is not None and longest is not None and asked > longest:
-        raise EvaluationError(f"max_length is {asked}, but the model reads at most {longest} tokens; lower it")
-    return asked if asked is not None else longest
-
-
-def _padded(tokenizer: Any, batch: dict[str, list[list[int]]]) -> dict[str, torch.Tensor]:
-    """Every list as long as the longest, on the tokenizer's side."""
+def halved(forward: Callable[[NDArray[np.int64], int], list[Any]], part: NDArray[np.int64], width: int) -> list[Any]:
+    """`forward(part, width)`, in halves of halves where memory does not suffice for the whole."""
     import torch
 
-    fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
-    longest = max(len(ids) for ids in batch["input_ids"])
-    padded = {}
-    for key, lists in batch.items():
-        rows = []
-        for values in lists:
-            padding = [fill.get(key) or 0] * (longest - len(values))
-            rows.append(padding + values if tokenizer.padding_side == "left" else values + padding)
-        padded[key] = torch.tensor(rows, dtype=torch.long)  # [batch, longest]
-    return padded
+    try:
+        return forward(part, width)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        if len(part) == 1:
+            raise EvaluationError(
+                f"one row of length {width} does not fit into memory; lower max_length, or use a narrower dtype"
+            ) from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error) or len(part) == 1:
+            raise
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    middle = (len(part) + 1) // 2
+    return [*halved(forward, part[:middle], width), *halved(forward, part[middle:], width)]
 
 
-def _logits(output: Any, rows: int) -> NDArray[np.float32]:
-    logits = getattr(output, "logits", None)
-    if logits is None or logits.ndim != 2 or logits.shape[0] != rows:
-        shape = "no logits" if logits is None else f"logits {list(logits.shape)}"
-        raise EvaluationError(f"the model gives {shape} for {rows} inputs; load it as a sequence classifier")
-    return np.asarray(logits.float().cpu().numpy(), dtype=np.float32)
+def _sent(value: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    return value.to(device, dtype) if value.is_floating_point() else value.to(device)
 
 
 @contextmanager

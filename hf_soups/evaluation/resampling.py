@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_soups.errors import EvaluationError
+from hf_soups.evaluation.examples import taken
 from hf_soups.evaluation.metrics import Metric, score
-from hf_soups.evaluation.scores import Array, Labels, Logits
+from hf_soups.evaluation.outputs import Outputs, take
+from hf_soups.evaluation.scores import Array
 
 DRAWS = 2_000
 # A user's own metric is recomputed for every draw, at milliseconds each; its interval is the rougher for it.
@@ -36,18 +38,20 @@ def units_of(n: int, groups: NDArray[np.str_] | None, seed: int) -> tuple[NDArra
 
 
 def replicates(
-    metric: Metric, models: Sequence[Logits], labels: Labels, units: NDArray[np.int64], seed: int
+    metric: Metric, models: Sequence[Outputs], references: Any, units: NDArray[np.int64], seed: int
 ) -> list[Array]:
     """For each model, [draws] the metric on resampled units.
 
-    models: logits [n, labels] of each, on the same rows. All see the same draws, so their differences are paired; the
+    models: the answers of each, to the same rows. All see the same draws, so their differences are paired; the
     draws depend on the seed and the number of units only.
     """
     drawn = _drawn(int(units.max()) + 1, seed)  # [draws, units]
     if metric.features is None or metric.formula is None:
         some = drawn[:DRAWS_OF_OWN_METRIC]
-        return [np.array([_recomputed(metric, m, labels, weights[units]) for weights in some]) for m in models]
-    per_unit = [_summed(metric.features(logits, labels), units, drawn.shape[1]) for logits in models]  # [units, f] each
+        return [np.array([_recomputed(metric, m, references, weights[units]) for weights in some]) for m in models]
+    per_unit = [
+        _summed(metric.features(outputs, references), units, drawn.shape[1]) for outputs in models
+    ]  # [units, f] each
     # One product a model: equal models then get equal bits, which one product of all side by side would not promise.
     with _blas().limit(limits=1, user_api="blas"):
         sums = [[chunk @ features for features in per_unit] for chunk in _chunks(drawn)]
@@ -85,9 +89,9 @@ def _chunks(drawn: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
     return (drawn[start : start + rows].astype(np.float32) for start in range(0, len(drawn), rows))
 
 
-def _recomputed(metric: Metric, logits: Logits, labels: Labels, weights: NDArray[np.uint8]) -> float:
-    rows = np.repeat(np.arange(len(labels)), weights)
+def _recomputed(metric: Metric, outputs: Outputs, references: Any, weights: NDArray[np.uint8]) -> float:
+    rows = np.repeat(np.arange(len(references)), weights)
     try:
-        return score(metric, logits[rows], labels[rows])
+        return score(metric, take(outputs, rows), taken(references, rows))
     except EvaluationError:  # undefined on these rows; on all rows it was not
         return float("nan")

@@ -106,23 +106,23 @@ def calibration_error(sums: Array) -> Array:
 
 def f1(sums: Array) -> Array:
     right, true, predicted = _counted(sums)
-    return _averaged(_ratio(2 * right, true + predicted), true, predicted)
+    return _averaged(ratio(2 * right, true + predicted), true, predicted)
 
 
 def precision(sums: Array) -> Array:
     right, true, predicted = _counted(sums)
-    return _averaged(_ratio(right, predicted), true, predicted)
+    return _averaged(ratio(right, predicted), true, predicted)
 
 
 def recall(sums: Array) -> Array:
     right, true, predicted = _counted(sums)
-    return _averaged(_ratio(right, true), true, predicted)
+    return _averaged(ratio(right, true), true, predicted)
 
 
 def balanced_accuracy(sums: Array) -> Array:
     """Mean recall of the labels that occur."""
     right, true, _ = _counted(sums)
-    return _ratio(right, true).sum(axis=-1) / (true > 0).sum(axis=-1)
+    return ratio(right, true).sum(axis=-1) / (true > 0).sum(axis=-1)
 
 
 def matthews(sums: Array) -> Array:
@@ -131,7 +131,7 @@ def matthews(sums: Array) -> Array:
     total = true.sum(axis=-1)
     covariance = right.sum(axis=-1) * total - (true * predicted).sum(axis=-1)
     spread = (total**2 - (predicted**2).sum(axis=-1)) * (total**2 - (true**2).sum(axis=-1))
-    return _ratio(covariance, np.sqrt(spread))
+    return ratio(covariance, np.sqrt(spread))
 
 
 def area_under_roc(sums: Array) -> Array:
@@ -139,7 +139,7 @@ def area_under_roc(sums: Array) -> Array:
     parts = sums.reshape(*sums.shape[:-1], -1, 5)  # [..., labels, 5]
     above, positive, below, negative, area = np.moveaxis(parts, -1, 0)
     defined = (positive > 0) & (negative > 0)
-    areas = _ratio(above, positive) + _ratio(below, negative) - _ratio(area, positive + negative)
+    areas = ratio(above, positive) + ratio(below, negative) - ratio(area, positive + negative)
     total = np.where(defined, np.clip(areas, 0.0, 1.0), 0.0).sum(axis=-1)
     return np.divide(total, defined.sum(axis=-1), out=np.full_like(total, np.nan), where=defined.any(axis=-1))
 
@@ -156,6 +156,6 @@ def _averaged(per_label: Array, true: Array, predicted: Array) -> Array:
     return per_label.sum(axis=-1) / ((true + predicted) > 0).sum(axis=-1)
 
 
-def _ratio(part: Array, whole: Array) -> Array:
+def ratio(part: Array, whole: Array) -> Array:
     """part / whole, 0 where whole is 0."""
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)

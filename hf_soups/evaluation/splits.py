@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hf_soups.errors import EvaluationError
 from hf_soups.evaluation.examples import Examples
-from hf_soups.evaluation.text import digest, normalise
+from hf_soups.evaluation.text import digest, identity
 
 if TYPE_CHECKING:
     from hf_soups.recipe import Data
@@ -71,8 +71,8 @@ def check_roles(datasets: Mapping[str, Data]) -> None:
 def remove_shared(report: Examples, *selections: Examples) -> tuple[Examples, int]:
     """The report without the rows that selection has seen, and how many those were.
 
-    Shared is an equal normalised text, or an equal group when both name groups and come from one source. More than
-    1 % of the report's rows is an error.
+    Shared is an equal input (texts normalised), or an equal group when both name groups and come from one source.
+    More than 1 % of the report's rows is an error.
     """
     shared = np.zeros(report.n, dtype=bool)
     guilty = []
@@ -82,7 +82,7 @@ def remove_shared(report: Examples, *selections: Examples) -> tuple[Examples, in
         guilty += [_named(selection)] if seen.any() else []
     dropped = int(shared.sum())
     if dropped > _SHARED_AT_MOST * report.n:
-        example = report.texts[int(np.flatnonzero(shared)[0])]
+        example = report.inputs[int(np.flatnonzero(shared)[0])]
         raise EvaluationError(
             f"{_named(report)}: {dropped} of {report.n} rows ({dropped / report.n:.1%}) are also in "
             f"{' or '.join(guilty)}, which the soup is chosen on, such as {str(example)[:80]!r}; at most 1 % may be. "
@@ -93,8 +93,8 @@ def remove_shared(report: Examples, *selections: Examples) -> tuple[Examples, in
 
 def _seen(report: Examples, selection: Examples) -> NDArray[np.bool_]:
     """[n] is this row of the report in the selection too?"""
-    texts = set(map(normalise, selection.texts))
-    shared = np.array([normalise(text) in texts for text in report.texts], dtype=bool)
+    known = set(map(identity, selection.inputs))
+    shared = np.array([identity(one) in known for one in report.inputs], dtype=bool)
     same_source = report.source.origin == selection.source.origin
     if same_source and report.groups is not None and selection.groups is not None:
         shared |= np.isin(report.groups, selection.groups)

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hf_soups.errors import EvaluationError
 from hf_soups.evaluation.metrics import Metric, score
+from hf_soups.evaluation.outputs import Outputs
 from hf_soups.evaluation.resampling import replicates, units_of
-from hf_soups.evaluation.scores import Array, Labels, Logits
+from hf_soups.evaluation.scores import Array
 
 LEVEL = 0.95
 
@@ -34,16 +36,16 @@ class Interval:
 
 
 def interval(
-    metric: Metric, logits: Logits, labels: Labels, groups: NDArray[np.str_] | None = None, seed: int = 0
+    metric: Metric, outputs: Outputs, references: Any, groups: NDArray[np.str_] | None = None, seed: int = 0
 ) -> Interval:
     """The metric with its uncertainty as a statement about new rows (or new groups) of the same kind.
 
-    logits: [n, labels]; labels: [n]; groups: [n], rows of one are resampled together.
+    outputs: a model's answers to n rows; references: n; groups: [n], rows of one are resampled together.
     When every prediction is right (or wrong) no resample differs; accuracy then gets the exact binomial bound.
     """
-    units, count = _units(metric, labels, groups, seed)
-    value = score(metric, logits, labels)
-    draws = replicates(metric, (logits,), labels, units, seed)[0]
+    units, count = _units(metric, len(references), groups, seed)
+    value = score(metric, outputs, references)
+    draws = replicates(metric, (outputs,), references, units, seed)[0]
     found = _interval(value, draws, count)
     if draws.min() >= 0.0 > found.low:
         found = replace(found, low=0.0)
@@ -55,21 +57,21 @@ def interval(
 
 def difference(
     metric: Metric,
-    logits_a: Logits,
-    logits_b: Logits,
-    labels: Labels,
+    outputs_a: Outputs,
+    outputs_b: Outputs,
+    references: Any,
     groups: NDArray[np.str_] | None = None,
     seed: int = 0,
 ) -> Interval:
     """Metric of a minus metric of b on the same rows, both resampled alike (paired bootstrap)."""
-    units, count = _units(metric, labels, groups, seed)
-    value = score(metric, logits_a, labels) - score(metric, logits_b, labels)
-    a, b = replicates(metric, (logits_a, logits_b), labels, units, seed)
+    units, count = _units(metric, len(references), groups, seed)
+    value = score(metric, outputs_a, references) - score(metric, outputs_b, references)
+    a, b = replicates(metric, (outputs_a, outputs_b), references, units, seed)
     return _interval(value, a - b, count)
 
 
-def _units(metric: Metric, labels: Labels, groups: NDArray[np.str_] | None, seed: int) -> tuple[NDArray[np.int64], int]:
-    units, count = units_of(len(labels), groups, seed)
+def _units(metric: Metric, rows: int, groups: NDArray[np.str_] | None, seed: int) -> tuple[NDArray[np.int64], int]:
+    units, count = units_of(rows, groups, seed)
     if count < 2:
         things = "group" if groups is not None else "row"
         raise EvaluationError(f"{metric.id}: no interval from {count} {things}; give at least two, better fifty")

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from typing import Any
 
 Text = str | tuple[str, str]  # one input: a text, or a pair of texts
 
 
-def normalise(text: Text) -> str:
+def normalise(text: str | tuple[str, ...]) -> str:
     """The text without what a copy may change: Unicode form (NFKC), case and white space.
 
-    The two sides of a pair stay apart and in order.
+    The sides of a pair stay apart and in order.
     """
     parts = (text,) if isinstance(text, str) else text
     return "\x1f".join(" ".join(unicodedata.normalize("NFKC", part).casefold().split()) for part in parts)
+
+
+def identity(value: Any) -> str:
+    """What is equal for two inputs that are the same: of text what `normalise` leaves, of anything else all of it."""
+    if isinstance(value, str):
+        return normalise(value)
+    if isinstance(value, list | tuple):
+        return "\x1f".join(map(identity, value))
+    content = value if isinstance(value, bytes) else repr(value).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(content).hexdigest()
 
 
 def digest(purpose: str, content: str) -> bytes:

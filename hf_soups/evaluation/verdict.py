@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hf_soups.evaluation.metrics import METRICS
 from hf_soups.evaluation.results import DatasetReport, Results, Row
 from hf_soups.evaluation.splits import REPORT_ROLES
 from hf_soups.evaluation.statistics import Interval
+from hf_soups.evaluation.tasks import direction
 
 SOUPS = ("greedy", "soup", "uniform")
 SAME = "not distinguishable"
@@ -76,13 +76,6 @@ def outcome(difference: Interval, metric: str) -> str:
     if sign is None:
         return "higher" if upwards else "lower"
     return "better" if upwards == (sign > 0) else "worse"
-
-
-def direction(metric: str) -> int | None:
-    """1 if larger is better, -1 if smaller is, None for a metric of the user's own."""
-    if metric not in METRICS:
-        return None
-    return 1 if METRICS[metric].greater_is_better else -1
 
 
 def leaders(rows: Sequence[Row], dataset: str, metric: str, decimals: int) -> list[Row]:

@@ -50,7 +50,7 @@ def make_recipe(
         from hf_soups.evaluation.inference import infer_splits
 
         changes["evaluate"] = Evaluate(datasets=infer_splits(local_path(dataset, None), token=token))
-        changes["select"] = Select(on="validation", metric="accuracy")
+        changes["select"] = Select(on="validation")
     old = recipe.output
     changes["output"] = Output(
         dtype=old.dtype if dtype is None else dtype,

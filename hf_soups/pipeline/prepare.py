@@ -8,13 +8,13 @@ from pathlib import Path
 from hf_soups.align import Finding
 from hf_soups.card import decide_license, sources
 from hf_soups.engine import Device
-from hf_soups.errors import RecipeError
+from hf_soups.errors import EvaluationError, RecipeError, did_you_mean
 from hf_soups.hub.ahead import BLOCK, KEEP
 from hf_soups.hub.opening import Opener
 from hf_soups.method import get
 from hf_soups.pipeline.stream import remarks
 from hf_soups.planning import Plan, describe
-from hf_soups.recipe import Ingredient, Recipe
+from hf_soups.recipe import Evaluate, Ingredient, Recipe
 from hf_soups.soup import Soup
 
 
@@ -27,7 +27,7 @@ def prepare(
     Raises AlignmentError with every reason why they do not fit together, and SoupError if their licences
     differ and the recipe names none.
     """
-    _check_metrics(recipe)
+    _check_names(recipe.evaluate)
     pinned = opener.pin(recipe)
     if pinned.base is None and get(pinned.method).needs_base:
         pinned = replace(pinned, base=_infer_base(pinned, opener))
@@ -55,12 +55,19 @@ def _check_local_names(soup: Soup) -> None:
                 )
 
 
-def _check_metrics(recipe: Recipe) -> None:
-    """A misspelt metric is found before anything is asked of the Hub."""
-    from hf_soups.evaluation.metrics import metric
+def _check_names(evaluate: Evaluate | None) -> None:
+    """A misspelt task or metric is found before anything is asked of the Hub."""
+    if evaluate is None or not (evaluate.task or evaluate.metrics):
+        return
+    from hf_soups.evaluation import tasks
 
-    for name in recipe.evaluate.metrics if recipe.evaluate else ():
-        metric(name)
+    if evaluate.task is not None:
+        known = tasks.named(evaluate.task).metrics
+    else:
+        known = {name: metric for task in tasks.TASKS for name, metric in tasks.named(task).metrics.items()}
+    for name in evaluate.metrics:
+        if name not in known:
+            raise EvaluationError(f"evaluate: no metric {name!r}{did_you_mean(name, known)}")
 
 
 def _infer_base(recipe: Recipe, opener: Opener) -> Ingredient:

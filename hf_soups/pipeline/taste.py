@@ -26,23 +26,26 @@ def candidates_for(recipe: Recipe, soup: Soup, opener: Opener, token: str | None
     soup: of all ingredients, from headers: its config says which task and labels these models have; its device
         computes the others too.
     """
+    from hf_soups.evaluation import tasks
     from hf_soups.evaluation.evaluator import Evaluator
     from hf_soups.selection.candidates import Candidates
 
     if recipe.evaluate is None:
         raise RecipeError("evaluate: no data; add evaluate: to the recipe, or name a dataset (--dataset)")
     config = config_of(soup)
-    architecture = str((config.get("architectures") or ["an unknown architecture"])[0])
-    if not architecture.endswith("ForSequenceClassification"):
-        raise RecipeError(f"evaluate: {recipe.evaluate.task} needs a sequence classifier; this is {architecture}")
+    task = recipe.evaluate.task or tasks.infer(config)
+    tasks.check(task, config)
     labels = soup.alignment.labels or label_names(config) or ()
     settled = {name: replace(data, path=opener.settle(data.path)) for name, data in recipe.evaluate.datasets.items()}
-    evaluator = Evaluator(replace(recipe.evaluate, datasets=settled), labels, token=token, seed=recipe.seed)
+    asked = replace(recipe.evaluate, task=task, datasets=settled)
+    if not asked.metrics and recipe.select is not None and recipe.select.metric is not None:
+        asked = replace(asked, metrics=(recipe.select.metric,))
+    evaluator = Evaluator(asked, labels, token=token, seed=recipe.seed)
     datasets = {
         name: replace(data, revision=evaluator.reports[name].source.revision or data.revision)
         for name, data in settled.items()
     }
-    pinned = replace(recipe, evaluate=replace(recipe.evaluate, datasets=datasets))
+    pinned = replace(recipe, evaluate=replace(asked, metrics=tuple(evaluator.metrics), datasets=datasets))
     return pinned, Candidates(evaluator, opener.pull, soup.device)
 
 
@@ -66,28 +69,29 @@ def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -
     best on the selection data; there are none without such data.
     """
     evaluator = candidates.evaluator
-    logits = [candidates.logits(candidates.open(i)) for i in recipe.ingredients]
+    outputs = [candidates.outputs(candidates.open(i)) for i in recipe.ingredients]
     best = None
     if evaluator.names("select"):
         on, metric, sign = _target(recipe, candidates)
-        scores = [sign * evaluator.score(one[on], on, metric) for one in logits]
-        best = logits[scores.index(max(scores))]
+        scores = [sign * evaluator.score(one[on], on, metric) for one in outputs]
+        best = outputs[scores.index(max(scores))]
     rows = []
     if recipe.base is not None:
         base = candidates.open(recipe.base)
-        if _same_head(base, candidates.open(recipe.ingredients[0]), evaluator.label_names):
-            rows.append(evaluator.row(recipe.base.label, "base", candidates.logits(base), best))
-    for ingredient, one in zip(recipe.ingredients, logits, strict=True):
+        if _same_head(base, candidates.open(recipe.ingredients[0]), evaluator.task.label_names):
+            rows.append(evaluator.row(recipe.base.label, "base", candidates.outputs(base), best))
+    for ingredient, one in zip(recipe.ingredients, outputs, strict=True):
         rows.append(evaluator.row(ingredient.label, "ingredient", one, best))
-    if len(logits) > 1 or recipe.method != "average":
-        everything = candidates.logits(candidates.checkpoint(replace(recipe, select=None)))
+    if len(outputs) > 1 or recipe.method != "average":
+        everything = candidates.outputs(candidates.checkpoint(replace(recipe, select=None)))
         rows.append(evaluator.row(*_name_of_all(recipe, selection), everything, best))
     if selection is not None:
-        chosen = candidates.logits(candidates.checkpoint(selection.recipe))
+        chosen = candidates.outputs(candidates.checkpoint(selection.recipe))
         rows.append(evaluator.row("greedy soup", "greedy", chosen, best))
-    if len(logits) > 1:
-        together = {name: evaluator.ensemble([one[name] for one in logits]) for name in logits[0]}
-        rows.append(evaluator.row("ensemble", "ensemble", together, best))
+    if len(outputs) > 1:
+        together = {name: evaluator.ensemble([one[name] for one in outputs]) for name in outputs[0]}
+        if computed := {name: mean for name, mean in together.items() if mean is not None}:
+            rows.append(evaluator.row("ensemble", "ensemble", computed, best))
     return evaluator.results(rows)
 
 

@@ -17,7 +17,6 @@ from hf_soups.recipe.types import Evaluate, Recipe, Select
 
 ROLES = ("select", "fit", "calibrate", "test", "shift")
 STRATEGIES = ("uniform", "greedy")
-TASKS = ("text-classification",)
 TIES = (">=", ">")
 DTYPES: Mapping[str, np.dtype] = {
     "float64": np.dtype(np.float64),
@@ -111,9 +110,6 @@ def _check_coefficients(recipe: Recipe, method: Method) -> None:
 
 
 def _check_evaluate(evaluate: Evaluate) -> None:
-    one_of(evaluate.task, TASKS, "evaluate: task")
-    if not evaluate.metrics:
-        raise RecipeError("evaluate: metrics: name at least one, such as accuracy")
     if not evaluate.datasets:
         raise RecipeError("evaluate: datasets: name at least one")
     for name, data in evaluate.datasets.items():
@@ -136,5 +132,5 @@ def _check_select(select: Select, evaluate: Evaluate | None) -> None:
         one_of(select.on, chosen, "select: on")
     elif len(chosen) != 1 and select.strategy != "uniform":
         raise RecipeError(f"select: on: which dataset? {len(chosen)} have role select")
-    if select.metric is not None:
+    if select.metric is not None and evaluate.metrics:
         one_of(select.metric, evaluate.metrics, "select: metric")

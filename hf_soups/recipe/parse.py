@@ -145,6 +145,8 @@ def _data(value: Any, where: str, folder: Path | None) -> Data:
             made[key] = tuple(_string(c, f"{where}: text") for c in columns)
         elif key == "limit":
             made[key] = _integer(entry, f"{where}: limit")
+        elif key == "columns":
+            made[key] = _strings(_mapping(entry, f"{where}: columns"), f"{where}: columns")
         elif key == "path":
             made[key] = local(_string(entry, f"{where}: path"), folder)
         else:

@@ -78,6 +78,7 @@ class Data:
     role: select | fit | calibrate | test | shift.
     config: the Hub's name for a subset.
     text: column (or two, for pairs) with the input; label: column with the label; inferred where obvious.
+    columns: what a task needs → the column that has it, where the names do not tell, such as {question: q}.
     group: column whose equal values belong together (sentences of one review).
     limit: use only this many rows, chosen by a hash of their content, whole groups at a time.
     """
@@ -91,18 +92,20 @@ class Data:
     label: str | None = None
     group: str | None = None
     limit: int | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Evaluate:
     """What a good model is, here: a task, its metrics (the first one decides) and data.
 
+    task: default: what the models' architecture is for. metrics: default: the task's first.
     max_length: in tokens; longer texts are cut. dtype: of the arithmetic, float32 or bfloat16.
     """
 
     datasets: Mapping[str, Data]
-    task: str = "text-classification"
-    metrics: tuple[str, ...] = ("accuracy",)
+    task: str | None = None
+    metrics: tuple[str, ...] = ()
     max_length: int | None = None
     batch_size: int = 64
     dtype: str = "float32"

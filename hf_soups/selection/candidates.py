@@ -6,15 +6,17 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
 from hf_soups.checkpoint import Checkpoint
 from hf_soups.engine import Device
 from hf_soups.evaluation.evaluator import Evaluator
+from hf_soups.evaluation.outputs import Outputs
 from hf_soups.recipe import Ingredient, Recipe
 from hf_soups.soup import Open, Soup
 
-TOKENIZER_FILES = ("tokeniz", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "sentencepiece")
+INPUT_FILES = (  # parts of the names of files that decide what a model is fed, and how it answers
+    "tokeniz", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "sentencepiece", "processor",
+    "generation", "modules.json", "_Pooling", "_Normalize", "sentence_bert",
+)  # fmt: skip
 
 
 class Candidates:
@@ -49,30 +51,30 @@ class Candidates:
 
     def score(self, recipe: Recipe, dataset: str, metric: str) -> float:
         """Held-out score of the soup that a recipe describes."""
-        logits = self.logits(self.checkpoint(recipe), [dataset])[dataset]
-        return self.evaluator.score(logits, dataset, metric)
+        outputs = self.outputs(self.checkpoint(recipe), [dataset])[dataset]
+        return self.evaluator.score(outputs, dataset, metric)
 
-    def logits(self, checkpoint: Checkpoint, datasets: Iterable[str] | None = None) -> Mapping[str, np.ndarray]:
-        """Predictions on the named datasets (default: all), from the cache where they were made before."""
-        return self.evaluator.all_logits(
-            checkpoint.fingerprint(), lambda: self._load(checkpoint), _tokenizer(checkpoint), datasets=datasets
+    def outputs(self, checkpoint: Checkpoint, datasets: Iterable[str] | None = None) -> Mapping[str, Outputs]:
+        """Answers to the named datasets (default: all), from the cache where they were made before."""
+        return self.evaluator.outputs(
+            checkpoint.fingerprint(), lambda: self._load(checkpoint), _settings(checkpoint), datasets=datasets
         )
 
     def _load(self, checkpoint: Checkpoint) -> tuple[Any, Any]:
-        from hf_soups.model import fill, load_model, load_tokenizer
+        from hf_soups.model import fill, load_model
 
         config = checkpoint.assets.get("config.json", b"")
         if self._model is None or self._model[0] != config:
             self._model = (config, load_model(checkpoint))
         else:
             fill(self._model[1], checkpoint)
-        return self._model[1], load_tokenizer(checkpoint)
+        return self._model[1], self.evaluator.task.processor(checkpoint)
 
 
-def _tokenizer(checkpoint: Checkpoint) -> dict[str, str]:
-    """What, beside the weights, decides the logits and is known without a model."""
+def _settings(checkpoint: Checkpoint) -> dict[str, str]:
+    """What, beside the weights, decides the answers and is known without a model."""
     digest = hashlib.sha256()
     for name in sorted(checkpoint.assets):
-        if name == "config.json" or any(part in name for part in TOKENIZER_FILES):
+        if name == "config.json" or any(part in name for part in INPUT_FILES):
             digest.update(name.encode() + b"\0" + checkpoint.assets[name])
     return {"files": digest.hexdigest()}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from hf_soups.evaluation.data import Examples
@@ -54,8 +55,8 @@ class Batches:
 
 def tokenize(examples: Examples, tokenizer: Any, max_length: int, size: int) -> Batches:
     """Token ids of every example, cut to `max_length`."""
-    first = [t if isinstance(t, str) else t[0] for t in examples.texts]
-    second = None if isinstance(examples.texts[0], str) else [t[1] for t in examples.texts]
+    first = [t if isinstance(t, str) else t[0] for t in examples.inputs]
+    second = None if isinstance(examples.inputs[0], str) else [t[1] for t in examples.inputs]
     encoded = tokenizer(first, second, truncation=True, max_length=max_length, padding=False)
     inputs = [dict(zip(encoded, row, strict=True)) for row in zip(*encoded.values(), strict=True)]
-    return Batches(inputs, torch.from_numpy(examples.labels), tokenizer, size)
+    return Batches(inputs, torch.from_numpy(np.asarray(examples.references)), tokenizer, size)

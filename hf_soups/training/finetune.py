@@ -33,9 +33,10 @@ def finetune(sweep: Sweep, out: Path, *, progress: Progress = silent, token: str
     Raises RecipeError, EvaluationError (data), CheckpointError or HubError (model); runs that were finished stay.
     """
     from hf_soups.evaluation.data import load
+    from hf_soups.evaluation.tasks.text_classification import TextClassification
     from hf_soups.training.origin import fetch, identity
 
-    examples = load(sweep.train, sweep.labels, token=token)
+    examples = load(sweep.train, TextClassification(sweep.labels), token=token)
     model = fetch(sweep.model, token=token)
     shared = _shared_settings(sweep, examples, identity(model))
     start = model

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from hf_soups.evaluation.examples import Examples, Source
+from hf_soups.evaluation.outputs import Outputs
 from hf_soups.evaluation.text import Text
 
 WORDS = (
@@ -117,6 +119,20 @@ def examples_of(
         None if groups is None else np.array(groups, dtype=np.str_),
         Source(path="made.csv", origin=origin),
     )
+
+
+def dense(outputs: Outputs | None) -> NDArray[np.float32]:
+    """Answers that are one vector a row."""
+    assert isinstance(outputs, np.ndarray)
+    return outputs
+
+
+def classify(model: Any, tokenizer: Any, examples: Examples, **how: Any) -> NDArray[np.float32]:
+    """Logits [n, labels] of a text classifier, whatever its labels are called."""
+    from hf_soups.evaluation.predict import predict
+    from hf_soups.evaluation.tasks.text_classification import TextClassification
+
+    return dense(predict(TextClassification(("no", "yes")), model, tokenizer, examples, **how))
 
 
 def sentences(count: int, seed: int = 0, longest: int = 20) -> list[str]:

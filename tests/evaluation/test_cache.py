@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 
 from hf_soups.errors import EvaluationError
 from hf_soups.evaluation.cache import Predictions, default_folder
+from hf_soups.evaluation.outputs import Outputs, Ragged
 
+from .conftest import dense
+
+KINDS: dict[str, Outputs] = {
+    "vectors": np.random.default_rng(1).normal(size=(7, 3)).astype(np.float32),
+    "matrices": Ragged(np.random.default_rng(2).normal(size=(6, 2)).astype(np.float32), np.array([0, 2, 2, 5, 6])),
+    "texts": ("a b", "", "zwölf \n"),
+    "no rows": np.zeros((0, 3), np.float32),
+}
 LOGITS = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 
 
@@ -40,9 +49,23 @@ def test_what_was_computed_is_found_again_also_by_another_process(tmp_path: Path
     third = other.get_or_compute(key, compute)
     assert len(calls) == 1
     assert (predictions.hits, predictions.misses, other.hits, other.misses) == (1, 1, 1, 0)
-    for logits in (first, second, third):
+    for logits in map(dense, (first, second, third)):
         assert logits.dtype == np.float32 and logits.tobytes() == LOGITS.tobytes() and logits.shape == (40, 3)
     assert len(kept(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_answer_comes_back_as_it_was(tmp_path: Path, kind: str) -> None:
+    outputs = KINDS[kind]
+    Predictions(tmp_path).put("ab" * 32, outputs)
+    found = Predictions(tmp_path).get("ab" * 32)
+    assert type(found) is type(outputs)
+    if isinstance(found, Ragged) and isinstance(outputs, Ragged):
+        assert found.values.tobytes() == outputs.values.tobytes() and np.array_equal(found.offsets, outputs.offsets)
+    elif isinstance(found, np.ndarray):
+        assert found.dtype == np.float32 and np.array_equal(found, dense(outputs))
+    else:
+        assert found == outputs
 
 
 def test_the_key_changes_with_all_that_decides_the_logits() -> None:
@@ -73,7 +96,7 @@ def test_a_cut_or_flipped_file_is_computed_again(tmp_path: Path, data: st.DataOb
     else:
         content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(content)
-    found = predictions.get_or_compute(key, lambda: LOGITS)
+    found = dense(predictions.get_or_compute(key, lambda: LOGITS))
     assert found.tobytes() == LOGITS.tobytes() and found.shape == LOGITS.shape
     assert kept(tmp_path) == [path]
 
@@ -86,7 +109,7 @@ def test_a_file_under_another_key_is_not_believed(tmp_path: Path) -> None:
     wrong = tmp_path / yours[:2] / f"{yours}.arrow"
     wrong.parent.mkdir(exist_ok=True)
     path.rename(wrong)
-    assert predictions.get_or_compute(yours, lambda: LOGITS + 1).tobytes() == (LOGITS + 1).tobytes()
+    assert dense(predictions.get_or_compute(yours, lambda: LOGITS + 1)).tobytes() == (LOGITS + 1).tobytes()
 
 
 def test_a_killed_writer_leaves_nothing_that_is_read(tmp_path: Path) -> None:
@@ -100,7 +123,7 @@ Predictions({str(tmp_path)!r}).get_or_compute("ab" * 32, lambda: np.ones((4, 2),
     assert subprocess.run([sys.executable, "-c", script]).returncode == -signal.SIGKILL
     assert len(kept(tmp_path)) == 1
     predictions = Predictions(tmp_path)
-    assert predictions.get_or_compute("ab" * 32, lambda: LOGITS).tobytes() == LOGITS.tobytes()
+    assert dense(predictions.get_or_compute("ab" * 32, lambda: LOGITS)).tobytes() == LOGITS.tobytes()
     assert predictions.misses == 1
 
 

@@ -12,6 +12,7 @@ from hf_soups.errors import EvaluationError
 from hf_soups.evaluation.data import load
 from hf_soups.evaluation.inference import infer_splits
 from hf_soups.evaluation.splits import check_roles
+from hf_soups.evaluation.tasks.text_classification import TextClassification
 from tests.local_hub import LocalHub
 
 from .conftest import sentences
@@ -45,16 +46,16 @@ def test_without_validation_the_test_split_is_halved(table: Write, tmp_path: Pat
     table("d/train.csv", {"text": ["a"], "label": [0]})
     table("d/test.csv", {"text": texts, "label": [i % 2 for i in range(40)]})
     assert splits(tmp_path / "d") == ("test#1/2", "test#2/2")
-    select, test = (load(data, NAMES) for data in infer_splits(str(tmp_path / "d")).values())
-    assert sorted([*map(str, select.texts), *map(str, test.texts)]) == sorted(texts)
+    select, test = (load(data, TextClassification(NAMES)) for data in infer_splits(str(tmp_path / "d")).values())
+    assert sorted([*map(str, select.inputs), *map(str, test.inputs)]) == sorted(texts)
     assert select.source.split == "test#1/2"
 
 
 def test_a_single_file_is_halved(table: Write) -> None:
     path = table("reviews.csv", {"text": sentences(20), "label": [0] * 20})
     assert splits(path) == ("#1/2", "#2/2")
-    select, test = (load(data, NAMES) for data in infer_splits(path).values())
-    assert select.n + test.n == 20 and not set(select.texts) & set(test.texts)
+    select, test = (load(data, TextClassification(NAMES)) for data in infer_splits(path).values())
+    assert select.n + test.n == 20 and not set(select.inputs) & set(test.inputs)
 
 
 def test_training_rows_alone_are_an_error_that_says_what_to_do(table: Write, tmp_path: Path) -> None:

@@ -245,9 +245,9 @@ def test_a_misspelt_metric_gets_a_suggestion() -> None:
 
 
 def test_rows_that_cannot_be_scored_are_errors() -> None:
-    with pytest.raises(EvaluationError, match=r"logits are \[3, 2\], labels \[2\]"):
+    with pytest.raises(EvaluationError, match="answers to 3 rows, references for 2"):
         score(metric("accuracy"), np.zeros((3, 2)), np.zeros(2, dtype=np.int64))
     with pytest.raises(EvaluationError, match="no rows"):
         score(metric("accuracy"), np.zeros((0, 2)), np.zeros(0, dtype=np.int64))
-    with pytest.raises(EvaluationError, match=r"roc_auc: undefined on these 3 rows, whose labels are only \[1\]"):
+    with pytest.raises(EvaluationError, match=r"roc_auc: undefined on these 3 rows, whose references are only \[1\]"):
         score(metric("roc_auc"), np.zeros((3, 2)), np.ones(3, dtype=np.int64))

@@ -22,27 +22,27 @@ def test_halves_do_not_depend_on_the_order_of_rows(order: list[int]) -> None:
     examples = examples_of(TEXTS, [0] * 60)
     first, second = halves(examples)
     again, rest = halves(examples.select(order))
-    assert sorted(map(str, again.texts)) == sorted(map(str, first.texts))
-    assert sorted(map(str, rest.texts)) == sorted(map(str, second.texts))
+    assert sorted(map(str, again.inputs)) == sorted(map(str, first.inputs))
+    assert sorted(map(str, rest.inputs)) == sorted(map(str, second.inputs))
 
 
 def test_halves_are_a_partition_of_about_equal_parts_in_the_order_of_the_data() -> None:
     texts = sentences(2000)
     first, second = halves(examples_of(texts, list(range(2000))))
-    assert sorted([*first.labels, *second.labels]) == list(range(2000))
-    assert first.labels.tolist() == sorted(first.labels) and abs(first.n - 1000) < 150
+    assert sorted([*first.references, *second.references]) == list(range(2000))
+    assert first.references.tolist() == sorted(first.references) and abs(first.n - 1000) < 150
 
 
 def test_a_rows_half_does_not_depend_on_other_rows() -> None:
     whole, _ = halves(examples_of(TEXTS, [0] * 60))
     some, _ = halves(examples_of(TEXTS[:30], [0] * 30))
-    assert set(some.texts) == set(whole.texts) & set(TEXTS[:30])
+    assert set(some.inputs) == set(whole.inputs) & set(TEXTS[:30])
 
 
 def test_copies_of_a_text_are_in_one_half() -> None:
     copies = [text.upper() + " " for text in TEXTS]
     first, second = halves(examples_of([*TEXTS, *copies], [0] * 120))
-    assert {str(t).strip().lower() for t in first.texts}.isdisjoint(str(t).strip().lower() for t in second.texts)
+    assert {str(t).strip().lower() for t in first.inputs}.isdisjoint(str(t).strip().lower() for t in second.inputs)
 
 
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=60))
@@ -69,7 +69,11 @@ def test_up_to_one_percent_of_shared_rows_is_taken_out_and_counted() -> None:
     selection = examples_of(["Seen  Before", "other"], [0, 1])
     report = examples_of([*sentences(99), "seen before"], [i % 2 for i in range(100)])
     kept, dropped = remove_shared(report, selection)
-    assert dropped == 1 and kept.texts == report.texts[:99] and kept.labels.tolist() == report.labels[:99].tolist()
+    assert (
+        dropped == 1
+        and kept.inputs == report.inputs[:99]
+        and kept.references.tolist() == report.references[:99].tolist()
+    )
     untouched, none = remove_shared(kept, selection)
     assert none == 0 and untouched is kept
 

@@ -64,7 +64,6 @@ def test_a_recipe_written_and_read_again_is_the_same() -> None:
         ("ingredients: [a/b]\nselect: {strategy: learned}", "unknown value 'learned'"),
         ("ingredients: [a/b]\nevaluate: {datasets: {v: {path: x/y, role: slect}}}", "did you mean 'select'"),
         ("ingredients: [a/b]\nevaluate: {datasets: {v: {path: x/y}}}", "role: is missing"),
-        ("ingredients: [a/b]\nevaluate: {task: text, datasets: {v: {path: x/y, role: test}}}", "task: unknown"),
         ("ingredients: [a/b]\nevaluate: {dtype: int8, datasets: {v: {path: x/y, role: test}}}", "unknown value 'int8'"),
         ("ingredients: [a/b]\noutput: {dtype: bf16}", "dtype: unknown value 'bf16'"),
         ("ingredients: [a/b]\noutput: {max_shard_size: big}", "'big' is not a size"),

@@ -1,0 +1,92 @@
+"""What a model is asked: which columns, how they are encoded, how its answers are read and scored."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hf_soups.errors import EvaluationError, did_you_mean
+from hf_soups.evaluation import outputs as answers
+from hf_soups.evaluation.outputs import Outputs
+
+if TYPE_CHECKING:
+    import torch
+
+    from hf_soups.checkpoint import Checkpoint
+    from hf_soups.evaluation.examples import Examples, References
+    from hf_soups.evaluation.metrics import Metric
+    from hf_soups.evaluation.tables import Table
+    from hf_soups.recipe import Data
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The columns of a table as a task understands them.
+
+    inputs: one a row, of text, tuples, or bytes; references: what is right, one a row.
+    read: names of the columns with the input; label: name of the one with the reference.
+    """
+
+    inputs: Sequence[Any]
+    references: References
+    read: tuple[str, ...]
+    label: str = ""
+
+
+class Task(ABC):
+    """One kind of question. It has no state but the labels, so that every model is asked alike.
+
+    name: as in recipes; architectures: endings of the class names of models that answer it.
+    metrics: those that make sense, by name; the first is what decides unless the recipe says otherwise.
+    label_names: of the models' outputs, in their order; empty where a model has none.
+    """
+
+    name: ClassVar[str]
+    architectures: ClassVar[tuple[str, ...]]
+    metrics: ClassVar[Mapping[str, Metric]]
+
+    def __init__(self, label_names: Sequence[str] = ()) -> None:
+        self.label_names = tuple(label_names)
+
+    @abstractmethod
+    def load(self, table: Table, data: Data) -> Loaded:
+        """The inputs and references in a table; EvaluationError that names column and row for what is neither."""
+
+    @abstractmethod
+    def encode(self, model: Any, processor: Any, examples: Examples, max_length: int | None) -> Sequence[Any]:
+        """What each row is before it is put into a batch, such as its token ids."""
+
+    @abstractmethod
+    def collate(self, processor: Any, items: Sequence[Any], width: int) -> dict[str, torch.Tensor]:
+        """The inputs of a model for some encoded rows, each padded to `width`."""
+
+    @abstractmethod
+    def answer(self, model: Any, inputs: Mapping[str, torch.Tensor], items: Sequence[Any]) -> list[Any]:
+        """What the model says of a batch: for each row a text, a vector [width] or a matrix [length, width]."""
+
+    def length(self, item: Any) -> int:
+        """Of an encoded row: rows of similar length share a batch, and the longest decides the padding."""
+        return len(item["input_ids"])
+
+    def processor(self, checkpoint: Checkpoint) -> Any:
+        """What turns inputs into numbers, from the checkpoint's files."""
+        from hf_soups.model import load_tokenizer
+
+        return load_tokenizer(checkpoint)
+
+    def ensemble(self, outputs: Sequence[Outputs]) -> Outputs | None:
+        """What several models say together: the mean of their logits. None where that means nothing."""
+        return answers.mean(outputs)
+
+    def check(self, outputs: Outputs, examples: Examples, whose: str) -> None:
+        """EvaluationError if these are not answers to those questions."""
+        if len(outputs) != examples.n:
+            raise EvaluationError(f"{whose}: answers to {len(outputs)} rows, expected {examples.n}")
+
+    def metric(self, name: str) -> Metric:
+        """The metric that this name means here."""
+        if name not in self.metrics:
+            raise EvaluationError(f"no metric {name!r} for {self.name}{did_you_mean(name, self.metrics)}")
+        return self.metrics[name]

@@ -1,0 +1,99 @@
+"""One label for a text or a pair, several at once, or a number."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hf_soups.errors import EvaluationError
+from hf_soups.evaluation import metrics
+from hf_soups.evaluation.columns import choose, texts_of
+from hf_soups.evaluation.labels import to_ids, to_indicators, to_numbers
+from hf_soups.evaluation.outputs import Outputs
+from hf_soups.evaluation.tasks import tokens
+from hf_soups.evaluation.tasks.base import Loaded, Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from hf_soups.evaluation.examples import Examples, References
+    from hf_soups.evaluation.tables import Table
+    from hf_soups.recipe import Data
+
+
+class _OfTexts(Task):
+    """A vector for a text or a pair of texts."""
+
+    architectures = ("ForSequenceClassification",)
+
+    @property
+    def width(self) -> int:
+        """Numbers that a model gives for a row."""
+        return len(self.label_names)
+
+    @abstractmethod
+    def references(self, table: Table, column: str) -> References:
+        """What the label column says, one a row."""
+
+    def load(self, table: Table, data: Data) -> Loaded:
+        columns = choose(table, data)
+        return Loaded(texts_of(table, columns.text), self.references(table, columns.label), columns.text, columns.label)
+
+    def encode(self, model: Any, processor: Any, examples: Examples, max_length: int | None) -> Sequence[tokens.Ids]:
+        return tokens.encode(processor, examples.inputs, tokens.longest(model, processor, max_length))
+
+    def collate(self, processor: Any, items: Sequence[Any], width: int) -> dict[str, torch.Tensor]:
+        return tokens.pad(processor, items, width)
+
+    def answer(self, model: Any, inputs: Mapping[str, torch.Tensor], items: Sequence[Any]) -> list[NDArray[np.float32]]:
+        logits = getattr(model(**inputs), "logits", None)
+        if logits is None or logits.ndim != 2 or logits.shape[0] != len(items):
+            shape = "no logits" if logits is None else f"logits {list(logits.shape)}"
+            raise EvaluationError(f"the model gives {shape} for {len(items)} inputs; load it as a sequence classifier")
+        return list(logits.float().cpu().numpy())
+
+    def check(self, outputs: Outputs, examples: Examples, whose: str) -> None:
+        shape = outputs.shape if isinstance(outputs, np.ndarray) else (len(outputs),)
+        if shape != (examples.n, self.width):
+            labels = f" for the labels {', '.join(self.label_names)}" if self.label_names else ""
+            raise EvaluationError(f"{whose}: logits are {list(shape)}, expected [{examples.n}, {self.width}]{labels}")
+
+
+class TextClassification(_OfTexts):
+    """One of several labels for a text or a pair: logits [n, labels], references [n] label ids."""
+
+    name = "text-classification"
+    metrics = metrics.METRICS
+
+    def __init__(self, label_names: Sequence[str] = ()) -> None:
+        if len(label_names) < 2:
+            raise EvaluationError(f"a classifier has at least two labels; this model has {len(label_names)}")
+        super().__init__(label_names)
+
+    def references(self, table: Table, column: str) -> NDArray[np.int64]:
+        return to_ids(table.column(column), table.class_names(column), self.label_names, table.where(column))
+
+
+class MultiLabel(_OfTexts):
+    """Any of several labels for a text or a pair: logits [n, labels], references [n, labels] of 0 and 1."""
+
+    name = "multi-label-classification"
+    metrics = metrics.MULTI_LABEL
+
+    def references(self, table: Table, column: str) -> NDArray[np.float64]:
+        return to_indicators(table.column(column), table.class_names(column), self.label_names, table.where(column))
+
+
+class Regression(_OfTexts):
+    """A number for a text or a pair: outputs [n, 1], references [n] float64."""
+
+    name = "regression"
+    metrics = metrics.REGRESSION
+    width = 1
+
+    def references(self, table: Table, column: str) -> NDArray[np.float64]:
+        return to_numbers(table.column(column), table.where(column))
