@@ -87,6 +87,16 @@ def warm(files: Iterable[Path]) -> None:
                 pass
 
 
+def claim(size: int) -> None:
+    """Write and free this much memory, in a process of its own, so that the next one finds pages ready for use.
+
+    On a virtual machine the first touch of a page that the host took back costs more than copying it; whoever runs
+    right after somebody who freed memory would seem twice as fast.
+    """
+    lines = ["import mmap, sys", "m = mmap.mmap(-1, int(sys.argv[1]))", "while m.tell() < len(m): m.write(bytes(4096))"]
+    subprocess.run([sys.executable, "-I", "-S", "-c", "\n".join(lines), str(-(-size // 4096) * 4096)], check=True)
+
+
 def _clear(out: Path | None) -> None:
     if out is not None:
         shutil.rmtree(out, ignore_errors=True)

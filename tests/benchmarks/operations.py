@@ -45,6 +45,15 @@ class Operation:
             file for folder in [*folders, *self.ingredients(models)] for file in sorted(folder.glob("*.safetensors"))
         ]
 
+    def resembled(self, models: Models) -> list[Path]:
+        """The weight files that are as large as those that are written."""
+        inputs = self.inputs(models)
+        return [file for file in inputs if file.parent == inputs[0].parent]
+
+    def written(self, models: Models) -> int:
+        """Bytes of weights."""
+        return 0 if self.plan else sum(file.stat().st_size for file in self.resembled(models))
+
     def command(self, models: Models, out: Path) -> list[str]:
         """Our whole command, start-up and all."""
         words = [*PROGRAM, "merge", *map(str, self.ingredients(models)), "--method", self.method, "--quiet"]
@@ -58,15 +67,13 @@ class Operation:
         return words
 
     def limit(self, models: Models, out: Path) -> list[str] | None:
-        """Read all inputs with `cat`, write one folder's files with `cp`; None where nothing is written."""
+        """Write one folder's files with `cp`, read all inputs with `cat`; None where nothing is written."""
         if self.plan:
             return None
-        inputs = self.inputs(models)
-        result = [file for file in inputs if file.parent == inputs[0].parent]
-        words = (shlex.join(map(str, files)) for files in (inputs, result))
+        words = (shlex.join(map(str, files)) for files in (self.inputs(models), self.resembled(models)))
         read, copied = words
         folder = shlex.quote(str(out))
-        return ["sh", "-c", f"cat {read} > /dev/null && mkdir -p {folder} && cp {copied} {folder}"]
+        return ["sh", "-c", f"mkdir -p {folder} && cp {copied} {folder} && cat {read} > /dev/null"]
 
 
 OPERATIONS = {

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.benchmarks.checkpoints import Models
-from tests.benchmarks.measure import Cost, measure, warm
+from tests.benchmarks.measure import Cost, claim, measure, warm
 from tests.benchmarks.operations import Operation
 from tests.benchmarks.peers import Mergekit
 from tests.benchmarks.report import Run
+
+SPARE = 1 << 29  # bytes of memory that a run may want besides the file pages that it writes
 
 
 def run_rounds(
@@ -41,6 +43,7 @@ def run_rounds(
                 if command is None or (operation.name, who) in failed:
                     continue
                 os.sync()  # the last run's pages would be written during this one
+                claim(SPARE + operation.written(models))
                 cost = measure(command, limit, out)
                 _tell(f"round {number + 1}, {operation.name}, {who}", cost)
                 runs.append(Run(operation.name, who, number, cost))
