@@ -12,6 +12,7 @@ from hf_soups.engine.host import Host
 from hf_soups.engine.mixture import Mixture
 from hf_soups.engine.ranking import Field
 from hf_soups.engine.ranking import passes as ranking_passes
+from hf_soups.engine.reader import Reader
 from hf_soups.engine.rules import Combination, Copy, Elementwise, Equal, Maximum, Rule, WholeRows
 from hf_soups.engine.statistics import measure
 from hf_soups.engine.work import for_each
@@ -27,6 +28,7 @@ __all__ = [
     "Host",
     "Maximum",
     "Mixture",
+    "Reader",
     "Rule",
     "WholeRows",
     "choose",

@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import fsum
 
 import numpy as np
 
 from hf_soups.checkpoint import Checkpoint
 from hf_soups.engine.blocks import SECTION, chunks
-from hf_soups.engine.desk import Desk
-from hf_soups.engine.device import Device
 from hf_soups.engine.finite import refuse
+from hf_soups.engine.reader import Reader
 from hf_soups.engine.work import for_each
 from hf_soups.method import Gram
 
 
-def grams(
-    device: Device,
-    desk: Callable[[], Desk],
-    parts: Sequence[Checkpoint],
-    sizes: Mapping[str, int],
-    based: bool,
-    progress: Callable[[int], None],
-) -> dict[str, np.ndarray]:
+def grams(reader: Reader, parts: Sequence[Checkpoint], sizes: Mapping[str, int], based: bool) -> dict[str, np.ndarray]:
     """For each tensor, inner products of the first part and of the others' differences from it, `[n, n]` float64.
 
     Everything is read once. based: the first part is only a base, so that its own products are not wanted.
-    progress: hears of the bytes.
     """
     sums: dict[str, list[np.ndarray]] = {name: [np.zeros(())] * len(_sections(size)) for name, size in sizes.items()}
 
     def section(item: tuple[str, int, int]) -> None:
         name, start, stop = item
         total = np.zeros((len(parts), len(parts)))
-        for a, b in chunks(stop - start, device.span(len(parts))):
-            rows = desk().rows(parts, name, start + a, start + b)
-            found = device.products(rows, based)
+        for a, b in chunks(stop - start, reader.device.span(len(parts))):
+            rows = reader.desk().rows(parts, name, start + a, start + b)
+            found = reader.device.products(rows, based)
             if not np.isfinite(found).all():
                 refuse(name, parts, rows, start + a, "too large to multiply in float64; the file is damaged")
             for block in found:
                 total += block
-            progress(sum(row.nbytes for row in rows))
+            reader.progress(sum(row.nbytes for row in rows))
         sums[name][start // SECTION] = total
 
-    for_each(((n, a, b) for n, size in sizes.items() for a, b in _sections(size)), section, device.threads)
+    for_each(((n, a, b) for n, size in sizes.items() for a, b in _sections(size)), section, reader.device.threads)
     return {name: _exact(found) for name, found in sums.items()}
 
 

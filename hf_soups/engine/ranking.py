@@ -7,7 +7,7 @@ pass looks there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -15,9 +15,9 @@ import numpy as np
 
 from hf_soups.checkpoint import Checkpoint
 from hf_soups.engine.blocks import chunks
-from hf_soups.engine.desk import Desk
 from hf_soups.engine.device import Device
 from hf_soups.engine.finite import refuse
+from hf_soups.engine.reader import Reader
 from hf_soups.engine.work import for_each
 from hf_soups.kernels import loops
 
@@ -60,9 +60,7 @@ class Field:
                 yield name, start, stop
 
 
-def kth_largest(
-    device: Device, desk: Callable[[], Desk], field: Field, keep: Sequence[int], progress: Callable[[int], None]
-) -> np.ndarray:
+def kth_largest(reader: Reader, field: Field, keep: Sequence[int]) -> np.ndarray:
     """Magnitude of the keep[i]-th largest of ingredient i (less the base, if any), `[n]` float64.
 
     keep[i] = 0 gives infinity, all gives 0.
@@ -73,12 +71,12 @@ def kth_largest(
     if not open_rows:
         return result
     if total * len(keep) <= SMALL:
-        whole = [_magnitudes(device, desk(), field, n, 0, s) for n, s in field.sizes.items()]
+        whole = [_magnitudes(reader, field, n, 0, s) for n, s in field.sizes.items()]
         everything = np.concatenate(whole, axis=1)  # [n, total]
         for i in open_rows:
             result[i] = np.partition(everything[i], total - keep[i])[total - keep[i]]
         return result
-    low, high = _brackets(device, desk(), field, keep)
+    low, high = _brackets(reader, field, keep)
     low[[i for i in range(len(keep)) if i not in open_rows]] = 0
     high[[i for i in range(len(keep)) if i not in open_rows]] = 0
     few = [0] * len(keep)  # how many there are between low and high, where they are few enough to be put aside
@@ -90,7 +88,7 @@ def kth_largest(
             ],
             low.dtype,
         )
-        above, histogram, inside = _pass(device, desk, field, low, high, shift, few, progress)
+        above, histogram, inside = _pass(reader, field, low, high, shift, few)
         for i in list(open_rows):
             if inside[i] and above[i] < keep[i] <= above[i] + few[i]:
                 offsets = np.concatenate(inside[i])
@@ -133,16 +131,10 @@ def kept(share: float, n: int) -> int:
 
 
 def _pass(
-    device: Device,
-    desk: Callable[[], Desk],
-    field: Field,
-    low: np.ndarray,
-    high: np.ndarray,
-    shift: np.ndarray,
-    few: Sequence[int],
-    progress: Callable[[int], None],
+    reader: Reader, field: Field, low: np.ndarray, high: np.ndarray, shift: np.ndarray, few: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray, list[list[np.ndarray]]]:
     """How many lie at or above each bracket, how many in each bin of it, and, of `few`, which."""
+    device = reader.device
     put_aside: list[list[np.ndarray]] = [[] for _ in few]
     above = np.zeros(len(low), np.int64)
     histogram = np.zeros((len(low), BINS), np.int64)
@@ -150,7 +142,7 @@ def _pass(
 
     def piece(item: tuple[str, int, int]) -> None:
         name, start, stop = item
-        rows = desk().rows(field.parts, name, start, stop)
+        rows = reader.desk().rows(field.parts, name, start, stop)
         base, others = (None, rows) if field.base is None else (rows[0], rows[1:])
         if field.bits.itemsize == 8 and not field.wide[name]:  # differences are float32 here, ranked as float64
             base, others = None, list(_differences(device, rows, field.base is not None, False).astype(np.float64))
@@ -162,13 +154,13 @@ def _pass(
             loops().count(histogram, found, inside, shift)
             for i in np.flatnonzero(few):
                 put_aside[i].append(inside[i, : found[i]].copy())
-        progress(sum(row.nbytes for row in rows))
+        reader.progress(sum(row.nbytes for row in rows))
 
     for_each(field.pieces(device.step(2 * len(field.parts))), piece, device.threads)
     return above, histogram, put_aside
 
 
-def _brackets(device: Device, desk: Desk, field: Field, keep: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def _brackets(reader: Reader, field: Field, keep: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Bits between which the wanted magnitudes probably lie, `[n]` each."""
     ends = np.cumsum(list(field.sizes.values()))
     names = list(field.sizes)
@@ -178,7 +170,7 @@ def _brackets(device: Device, desk: Desk, field: Field, keep: Sequence[int]) -> 
         which = int(np.searchsorted(ends, position, side="right"))
         size = field.sizes[names[which]]
         stop = min(size, position - int(ends[which]) + size + SAMPLE)
-        samples.append(_magnitudes(device, desk, field, names[which], max(0, stop - SAMPLE), stop))
+        samples.append(_magnitudes(reader, field, names[which], max(0, stop - SAMPLE), stop))
     low, high = np.zeros(len(keep), field.bits), np.zeros(len(keep), field.bits)
     for i, k in enumerate(keep):
         share = k / field.total
@@ -195,10 +187,10 @@ def _brackets(device: Device, desk: Desk, field: Field, keep: Sequence[int]) -> 
     return low, high
 
 
-def _magnitudes(device: Device, desk: Desk, field: Field, name: str, start: int, stop: int) -> np.ndarray:
+def _magnitudes(reader: Reader, field: Field, name: str, start: int, stop: int) -> np.ndarray:
     """`[n, stop - start]` in the field's float type."""
-    rows = desk.rows(field.parts, name, start, stop)
-    found = np.abs(_differences(device, rows, field.base is not None, field.wide[name]))
+    rows = reader.desk().rows(field.parts, name, start, stop)
+    found = np.abs(_differences(reader.device, rows, field.base is not None, field.wide[name]))
     if not np.isfinite(found).all():
         refuse(name, field.parts, rows, start, TOO_LARGE)
     return found.astype(f"f{field.bits.itemsize}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import fsum
 from threading import Lock
@@ -12,50 +12,38 @@ from typing import Any
 import numpy as np
 
 from hf_soups.engine.blocks import BLOCK, SECTION, chunks, step
-from hf_soups.engine.desk import Desk
-from hf_soups.engine.device import Device
 from hf_soups.engine.finite import refuse
 from hf_soups.engine.mixture import Mixture
 from hf_soups.engine.ranking import TOO_LARGE, Field, kept, kth_largest
+from hf_soups.engine.reader import Reader
 from hf_soups.engine.work import for_each
 from hf_soups.kernels.plain import LANES
 from hf_soups.method import KthLargest, Total
 
 
-def measure(
-    device: Device,
-    desk: Callable[[], Desk],
-    field: Field,
-    mixtures: Mapping[str, Mixture],
-    progress: Callable[[int], None],
-) -> dict[str, Mixture]:
+def measure(reader: Reader, field: Field, mixtures: Mapping[str, Mixture]) -> dict[str, Mixture]:
     """The mixtures, of one group of tensors, with all statistics that their method declares."""
     found = dict(mixtures)
     some = next(iter(found.values()))
     for statistic, declared in some.method.statistics.items():
         values: dict[str, np.ndarray]
         if isinstance(declared, Total):
-            values = _totals(device, desk, field, found, declared, progress)
+            values = _totals(reader, field, found, declared)
         else:
-            values = _thresholds(device, desk, field, found, declared, progress)
+            values = _thresholds(reader, field, found, declared)
         found = {n: replace(m, statistics={**m.statistics, statistic: values[n]}) for n, m in found.items()}
     return found
 
 
 def _thresholds(
-    device: Device,
-    desk: Callable[[], Desk],
-    field: Field,
-    mixtures: Mapping[str, Mixture],
-    declared: KthLargest,
-    progress: Callable[[int], None],
+    reader: Reader, field: Field, mixtures: Mapping[str, Mixture], declared: KthLargest
 ) -> dict[str, np.ndarray]:
     """`[n, 1]` for each tensor, or `[n, rows]`."""
     shares = next(iter(mixtures.values())).arguments[declared.share][:, 0]
 
     def limit(part: Field) -> np.ndarray:
         keep = [kept(share, part.total) for share in shares]
-        return kth_largest(device, desk, part, keep, progress)[:, None]
+        return kth_largest(reader, part, keep)[:, None]
 
     if declared.unit == "model":
         whole = limit(field)
@@ -66,7 +54,7 @@ def _thresholds(
     for name, mixture in mixtures.items():
         columns = mixture.columns
         limits = np.empty((len(shares), field.sizes[name] // columns))
-        for first, last, numbers in _rows(device, desk, field, mixture, progress):
+        for first, last, numbers in _rows(reader, field, mixture):
             magnitudes = np.sort(np.abs(numbers).reshape(len(shares), last - first, columns), axis=-1)[..., ::-1]
             for i, share in enumerate(shares):
                 keep = kept(share, columns)
@@ -76,17 +64,10 @@ def _thresholds(
     return found
 
 
-def _totals(
-    device: Device,
-    desk: Callable[[], Desk],
-    field: Field,
-    mixtures: Mapping[str, Mixture],
-    declared: Total,
-    progress: Callable[[int], None],
-) -> dict[str, np.ndarray]:
+def _totals(reader: Reader, field: Field, mixtures: Mapping[str, Mixture], declared: Total) -> dict[str, np.ndarray]:
     """`[n, 1]` or `[1]` for each tensor; `[n, rows]` or `[rows]` where the unit is a row."""
     if declared.unit == "row":
-        return {n: _row_totals(device, desk, field, m, declared, progress) for n, m in mixtures.items()}
+        return {n: _row_totals(reader, field, m, declared) for n, m in mixtures.items()}
     partial: dict[str, dict[int, np.ndarray]] = {name: {} for name in mixtures}
     lock = Lock()
 
@@ -94,14 +75,14 @@ def _totals(
         name, start, stop = item
         sums = []
         for a, b in chunks(stop - start, BLOCK):
-            values, count = _values(device, desk(), field, mixtures[name], declared, start + a, start + b)
+            values, count = _values(reader, field, mixtures[name], declared, start + a, start + b)
             sums.append(_lane_sum(values))
-            progress(count)
+            reader.progress(count)
         with lock:
             partial[name][start // SECTION] = np.stack(sums)
 
     items = ((n, a, b) for n in mixtures for a, b in chunks(field.sizes[n], SECTION))
-    for_each(items, section, device.threads)
+    for_each(items, section, reader.device.threads)
     ordered = {name: np.concatenate([found[k] for k in sorted(found)]) for name, found in partial.items()}
     if declared.unit == "model":
         whole = _exact(np.concatenate([ordered[name] for name in mixtures]))
@@ -109,45 +90,37 @@ def _totals(
     return {name: _exact(sums) for name, sums in ordered.items()}
 
 
-def _row_totals(
-    device: Device,
-    desk: Callable[[], Desk],
-    field: Field,
-    mixture: Mixture,
-    declared: Total,
-    progress: Callable[[int], None],
-) -> np.ndarray:
+def _row_totals(reader: Reader, field: Field, mixture: Mixture, declared: Total) -> np.ndarray:
     found = []
-    for first, last, numbers in _rows(device, desk, field, mixture, progress):
+    for first, last, numbers in _rows(reader, field, mixture):
         values = _call(declared, mixture, numbers, first * mixture.columns)
         found.append(_lane_sum(values.astype(np.float64).reshape(*values.shape[:-1], last - first, mixture.columns)))
     return np.concatenate(found, axis=-1)
 
 
-def _rows(
-    device: Device, desk: Callable[[], Desk], field: Field, mixture: Mixture, progress: Callable[[int], None]
-) -> Iterator[tuple[int, int, np.ndarray]]:
+def _rows(reader: Reader, field: Field, mixture: Mixture) -> Iterator[tuple[int, int, np.ndarray]]:
     """First and last row of a few whole ones, and their `[n, d]` numbers."""
     columns = mixture.columns
     several = max(1, step(len(field.parts)) // columns)
     for first, last in chunks(field.sizes[mixture.name] // columns, several):
-        numbers, count = _numbers(device, desk(), field, mixture.name, first * columns, last * columns)
-        progress(count)
+        numbers, count = _numbers(reader, field, mixture.name, first * columns, last * columns)
+        reader.progress(count)
         yield first, last, numbers
 
 
 def _values(
-    device: Device, desk: Desk, field: Field, mixture: Mixture, declared: Total, start: int, stop: int
+    reader: Reader, field: Field, mixture: Mixture, declared: Total, start: int, stop: int
 ) -> tuple[np.ndarray, int]:
-    numbers, count = _numbers(device, desk, field, mixture.name, start, stop)
+    numbers, count = _numbers(reader, field, mixture.name, start, stop)
     return _call(declared, mixture, numbers, start).astype(np.float64), count
 
 
-def _numbers(device: Device, desk: Desk, field: Field, name: str, start: int, stop: int) -> tuple[np.ndarray, int]:
+def _numbers(reader: Reader, field: Field, name: str, start: int, stop: int) -> tuple[np.ndarray, int]:
     """`[n, d]` in the precision that they are mixed in, and the bytes read."""
-    rows = desk.rows(field.parts, name, start, stop)
-    numbers = np.empty((len(rows), stop - start), np.float64 if field.wide[name] else np.float32)
-    good = [device.combine([row], np.ones(1), out, field.wide[name]) for row, out in zip(rows, numbers, strict=True)]
+    rows = reader.desk().rows(field.parts, name, start, stop)
+    combine, wide = reader.device.combine, field.wide[name]
+    numbers = np.empty((len(rows), stop - start), np.float64 if wide else np.float32)
+    good = [combine([row], np.ones(1), out, wide) for row, out in zip(rows, numbers, strict=True)]
     if not all(good):
         refuse(name, field.parts, rows, start, TOO_LARGE)
     return (numbers if field.base is None else numbers[1:] - numbers[0]), sum(row.nbytes for row in rows)

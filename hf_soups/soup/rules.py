@@ -146,9 +146,7 @@ class Rules(Mapping[str, Rule]):
 
     def _measure_grams(self, names: list[str], progress: Callable[[int], None]) -> None:
         sizes = {n: self._soup.specs[n].size for n in names if n not in self._coefficients}
-        for name, raw in engine.grams(
-            self._soup.device, self._desk, self._span, sizes, self._method.needs_base, progress
-        ).items():
+        for name, raw in engine.grams(self._reader(progress), self._span, sizes, self._method.needs_base).items():
             gram = engine.of_deltas(raw) if self._method.needs_base else engine.of_thetas(raw)
             self._coefficients[name] = self._ask(name, gram)
 
@@ -173,8 +171,11 @@ class Rules(Mapping[str, Rule]):
             n: Mixture(n, self._method, given, {}, engine.keys(soup.recipe.seed, n, whose), soup.specs[n].shape)
             for n in names
         }
-        self._mixtures.update(engine.measure(soup.device, self._desk, self._field(names), mixtures, progress))
+        self._mixtures.update(engine.measure(self._reader(progress), self._field(names), mixtures))
         return self._mixtures[name]
+
+    def _reader(self, progress: Callable[[int], None]) -> engine.Reader:
+        return engine.Reader(self._soup.device, self._desk, progress)
 
     def _field(self, names: Sequence[str]) -> Field:
         """The numbers that a method on differences, or on the weights themselves, sees of some tensors."""

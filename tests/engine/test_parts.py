@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from hf_soups.checkpoint import StateDict
-from hf_soups.engine import Desk, Host, chunks, for_each, grams, of_deltas, of_thetas, step
+from hf_soups.engine import Desk, Host, Reader, chunks, for_each, grams, of_deltas, of_thetas, step
 from hf_soups.engine import gram as gram_module
 from hf_soups.engine.mixture import round_to
+
+READER = Reader(Host(), Desk, lambda count: None)
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -67,19 +69,19 @@ def test_inner_products_of_whole_tensors(distance: float, monkeypatch: pytest.Mo
     first = generator.standard_normal(1000)
     vectors = np.stack([first, *(first + distance * generator.standard_normal((3, 1000)))])
     parts = [StateDict({"w": v}) for v in vectors]
-    raw = grams(Host(), Desk, parts, {"w": 1000}, False, lambda count: None)["w"]
+    raw = grams(READER, parts, {"w": 1000}, False)["w"]
     between = ((vectors[:, None] - vectors[None]) ** 2).sum(-1)
     found = of_thetas(raw)
     np.testing.assert_allclose(found.products, vectors @ vectors.T, rtol=1e-12)
     np.testing.assert_allclose(found.distances, between, rtol=1e-12)
     deltas = vectors[1:] - vectors[0]
-    based = grams(Host(), Desk, parts, {"w": 1000}, True, lambda count: None)["w"]
+    based = grams(READER, parts, {"w": 1000}, True)["w"]
     np.testing.assert_allclose(of_deltas(based).products, deltas @ deltas.T, rtol=1e-9)
 
 
 def test_identical_tensors_have_no_distance_at_all() -> None:
     parts = [StateDict({"w": np.random.default_rng(1).standard_normal(100_000)})] * 3
-    gram = of_thetas(grams(Host(), Desk, parts, {"w": 100_000}, False, lambda count: None)["w"])
+    gram = of_thetas(grams(READER, parts, {"w": 100_000}, False)["w"])
     assert (gram.distances == 0).all() and len(set(gram.products.reshape(-1).tolist())) == 1
 
 

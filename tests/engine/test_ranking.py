@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hf_soups.checkpoint import StateDict
-from hf_soups.engine import Desk, Field, Host
+from hf_soups.engine import Desk, Field, Host, Reader
 from hf_soups.engine import ranking as ranking_module
 from hf_soups.engine.ranking import kept, kth_largest
 
@@ -57,7 +57,7 @@ def field_of(values: list[np.ndarray], base: np.ndarray | None, dtype: Any) -> F
 def find(field: Field, keep: list[int], threads: int = 2) -> list[float]:
     device = Host()
     device.threads = threads
-    found: list[float] = kth_largest(device, Desk, field, keep, lambda count: None).tolist()
+    found: list[float] = kth_largest(Reader(device, Desk, lambda count: None), field, keep).tolist()
     return found
 
 
