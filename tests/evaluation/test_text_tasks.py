@@ -66,7 +66,7 @@ def test_one_label_a_row_is_not_taken_for_several(table: Write) -> None:
 
 def test_numbers_are_read_predicted_and_scored(table: Write, classifier: Callable[..., Any], tokenizer: Any) -> None:
     texts = sentences(40)
-    numbers = [i / 7 for i in range(20)]
+
     pairs: dict[str, Sequence[Any]] = {
         "sentence1": texts[:20],
         "sentence2": texts[20:],
