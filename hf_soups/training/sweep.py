@@ -144,7 +144,7 @@ def _read(kind: type[T], content: Any, where: str) -> T:
         if value is not None:
             values[key] = _value(types[key], value, _at(where, key))
     for f in fields(kind):  # type: ignore[arg-type]
-        if f.name not in values and f.default is MISSING:
+        if f.name not in values and f.default is MISSING and f.default_factory is MISSING:
             raise RecipeError(f"{_at(where, f.name)}: is missing")
     return kind(**values)
 
