@@ -153,6 +153,11 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     kind = next((option for option in get_args(kind) if NoneType in get_args(kind) and option is not NoneType), kind)
     if is_dataclass(kind):
         return _read(kind, value, where)  # type: ignore[arg-type]
+    if get_origin(kind) is Mapping:
+        if not isinstance(value, Mapping):
+            raise RecipeError(f"{where}: keys and values are needed, got {value!r}")
+        key, item = get_args(kind)
+        return {_value(key, k, where): _value(item, v, _at(where, str(k))) for k, v in value.items()}
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
         entries = [value] if item is str and isinstance(value, str) else value

@@ -45,6 +45,8 @@ def test_local_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ("alpha: 4", "alhpa: 4", r"runs #2: lora: alhpa: .*did you mean 'alpha'\?"),
         ("split: train", "splt: train", r"train: splt: .*did you mean 'split'\?"),
         ("split: train", "role: test", r"train: role"),
+        ("split: train", "columns: text", "train: columns: keys and values are needed, got 'text'"),
+        ("split: train", "columns: {text: 1}", "train: columns: text: a text is needed, got 1"),
         ("learning_rate: 5e-5", "learning_rate: fast", "runs #1: learning_rate: a number is needed, got 'fast'"),
         ("learning_rate: 5e-5", "learning_rate: 0", "runs: run-1: learning_rate: must be above 0, got 0"),
         ("learning_rate: 5e-5", "epochs: 1", "runs #1: learning_rate: is missing"),
