@@ -162,11 +162,14 @@ def test_everything_is_reported_beside_the_soup(models: list[str], tmp_path: Pat
     outcome = outcome_of(models, tmp_path)
     assert outcome.results is not None
     kinds = [row.kind for row in outcome.results.rows]
-    assert kinds == ["base", "ingredient", "ingredient", "ingredient", "uniform", "greedy", "ensemble"]
+    assert kinds == ["base", "ingredient", "ingredient", "ingredient", "mean", "uniform", "greedy", "ensemble"]
     assert set(outcome.results.datasets) == {"validation", "test", "shifted"}
     best = max(outcome.selection.steps, key=lambda s: s.alone).ingredient  # type: ignore[union-attr]
     (row,) = [r for r in outcome.results.rows if r.name == best]
     assert row.difference["test"]["accuracy"].value == 0
+    assert outcome.results.scored == 5  # three alone, two soups
+    separation = outcome.results.separation
+    assert separation is None or separation.dataset == "validation"
 
 
 def test_nothing_is_predicted_twice(models: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

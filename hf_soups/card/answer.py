@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hf_soups.card.cells import difference, place, value
+from hf_soups.card.cells import difference, place, tests, value
 from hf_soups.card.facts import Facts
 from hf_soups.card.markdown import escape, listed, table
+from hf_soups.evaluation.findings import visible
 from hf_soups.evaluation.statistics import LEVEL
 from hf_soups.evaluation.verdict import Comparison, best_ingredient, compare, published, reported
 
@@ -34,8 +35,26 @@ def answer(facts: Facts) -> str:
         return scores if facts.single else f"**Not compared** with its best ingredient: {why}.\n\n{scores}"
     sentences = [_sentence("On the test data", [c for c in found if c.report.role == "test"])]
     sentences.append(_sentence("Under distribution shift", [c for c in found if c.report.role == "shift"]))
-    rows = [[place(c.report), value(c.soup), value(c.best), difference(c.difference), c.outcome] for c in found]
-    header = [escape(metric), "this soup", "best ingredient", f"difference [{LEVEL:.0%} interval]", "the soup is"]
+    tested = any(c.paired for c in found)
+    rows = [
+        [
+            place(c.report),
+            value(c.soup),
+            value(c.best),
+            difference(c.difference),
+            *(tests(c) if tested else ()),
+            c.outcome,
+        ]
+        for c in found
+    ]
+    header = [
+        escape(metric),
+        "this soup",
+        "best ingredient",
+        f"difference [{LEVEL:.0%} interval]",
+        *(("only one right", "p") if tested else ()),
+        "the soup is",
+    ]
     chosen_on = listed([escape(d.name) for d in results.datasets.values() if d.role == "select"])
     return "\n\n".join(
         [
@@ -43,9 +62,22 @@ def answer(facts: Facts) -> str:
             table(header, rows),
             f"The best ingredient is {escape(best.name)}: best on {chosen_on}, which the data above have no part in. "
             "The difference is paired, so it is surer than either score; an interval that contains 0 proves nothing "
-            "either way.",
+            f"either way. {visible(found, metric, escape)}{_together(found)}",
         ]
     )
+
+
+def _together(found: Sequence[Comparison]) -> str:
+    """What McNemar's test says of all datasets at once."""
+    sure = [c for c in found if c.adjusted is not None]
+    if not sure:
+        return ""
+    test = " The p-values are of McNemar's exact test on the rows that only one of the two gets right"
+    if len(sure) == 1:
+        return f"{test}."
+    below = [escape(c.report.name) for c in sure if c.adjusted is not None and c.adjusted < 1 - LEVEL]
+    holds = f"holds on {listed(below)}" if below else "holds nowhere"
+    return f"{test}, after Holm's correction for {len(sure)} datasets: a difference {holds} at {1 - LEVEL:.0%}."
 
 
 def _sentence(where: str, found: Sequence[Comparison]) -> str:

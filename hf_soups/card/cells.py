@@ -5,6 +5,7 @@ from __future__ import annotations
 from hf_soups.card.markdown import escape
 from hf_soups.evaluation.results import DatasetReport
 from hf_soups.evaluation.statistics import Interval
+from hf_soups.evaluation.verdict import Comparison
 
 DECIMALS = 3
 ROLES = {
@@ -25,6 +26,15 @@ def value(found: Interval) -> str:
 def difference(found: Interval) -> str:
     """`+0.005 [-0.002, +0.011]`, with real minus signs."""
     return f"{_signed(found.value)} [{_signed(found.low)}, {_signed(found.high)}]"
+
+
+def tests(found: Comparison) -> tuple[str, str]:
+    """`34 to 29` and `0.615`: rows that only the first, only the second gets right; McNemar's p-value, adjusted."""
+    if found.paired is None:
+        return "", ""
+    p = found.adjusted
+    shown = "" if p is None else f"{p:.{DECIMALS}f}" if p >= 10**-DECIMALS else f"&lt; {10**-DECIMALS}"
+    return f"{found.paired.wins:,} to {found.paired.losses:,}", shown
 
 
 def _signed(number: float) -> str:

@@ -12,7 +12,7 @@ from hf_soups.evaluation.resampling import DRAWS
 from hf_soups.evaluation.results import DatasetReport, Results, Row
 from hf_soups.evaluation.splits import SELECTION_ROLES
 from hf_soups.evaluation.statistics import LEVEL
-from hf_soups.evaluation.verdict import best_ingredient, leaders, published, reported
+from hf_soups.evaluation.verdict import best_ingredient, comparisons, leaders, published, reported
 
 INGREDIENTS_SHOWN = 12  # rows of the main table; a longer list opens on a click
 
@@ -130,9 +130,19 @@ def _method(facts: Facts, results: Results) -> str:
         "the two models on the same resamples. None is corrected for how many models and datasets are compared, and "
         "none covers the luck of training: other runs would have made another soup."
     )
+    lines += _counted(results)
     if any(row.kind == "ensemble" for row in results.rows):
         lines.append("The ensemble averages the logits of all candidates, so using it costs as much as all of them.")
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _counted(results: Results) -> list[str]:
+    """How often luck had a chance."""
+    scored = f"{results.scored} candidates were scored on selection data" if results.scored else ""
+    made = comparisons(results)
+    reported_ = f"the report compares models with the best ingredient {made} times for each metric" if made else ""
+    both = " before one was chosen; ".join(filter(None, [scored, reported_]))
+    return [f"Comparisons made: {both}."] if both else []
 
 
 def _alternative_text(results: Results) -> str:

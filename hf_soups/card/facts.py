@@ -14,6 +14,7 @@ from hf_soups.align import Finding
 from hf_soups.card.license import decide_license
 from hf_soups.card.task import pipeline_tag
 from hf_soups.checkpoint import Checkpoint, Lora, Origin
+from hf_soups.evaluation.findings import findings as admitted
 from hf_soups.evaluation.results import Results
 from hf_soups.method import Method
 from hf_soups.recipe import Ingredient, arguments, to_yaml
@@ -109,6 +110,7 @@ def gather(
         *soup.alignment.findings,
         *(Finding("warning", warning) for warning in warnings),
         *(Finding("note", remark) for remark in remarks),
+        *(f for f in (admitted(results) if results else ()) if f.level == "warning"),
     ]
     return Facts(
         method=soup.method,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from hf_soups.planning import Plan
 if TYPE_CHECKING:
     from hf_soups.evaluation.results import Results
     from hf_soups.evaluation.statistics import Interval
+    from hf_soups.evaluation.verdict import Comparison
     from hf_soups.selection import Selection
 
 MARKS = {"error": "✗", "warning": "!", "note": "·"}
@@ -91,12 +93,14 @@ def show_plan(printer: Printer, plan: Plan, data: bool) -> None:
 
 def show_results(printer: Printer, results: Results) -> None:
     """One table: the deciding metric of every model on every dataset, with half the interval's width."""
+    from hf_soups.evaluation.findings import findings
+
     metric = results.metrics[0]
     names = list(results.datasets)
     header = ["", *(f"{n} ({results.datasets[n].role})" for n in names)]
     rows = [[row.name, *(_interval(row.scores[n][metric]) for n in names)] for row in results.rows]
     click.echo(f"{metric}, with 95 % intervals")
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+    width = _columns()
     per_table = len(names)
     first = max(len(r[0]) for r in rows)
     while per_table > 1 and first + sum(2 + _width(header, rows, i + 1) for i in range(per_table)) > width:
@@ -106,26 +110,49 @@ def show_results(printer: Printer, results: Results) -> None:
         printer.table([header[i] for i in columns], [[r[i] for i in columns] for r in rows], right=1)
         click.echo()
     show_verdict(printer, results)
+    for finding in findings(results):
+        click.echo(_wrapped(f"{MARKS[finding.level]} {finding.message}"))
 
 
 def show_verdict(printer: Printer, results: Results) -> None:
     """Whether the soup is better than the best individual, in words that the intervals support."""
-    from hf_soups.evaluation.verdict import best_ingredient, compare, published
+    from hf_soups.evaluation.findings import visible
+    from hf_soups.evaluation.verdict import best_ingredient, compare, comparisons, published
 
     soup, best = published(results), best_ingredient(results)
-    if soup is None or best is None:
+    metric = results.metrics[0]
+    found = compare(results, metric)
+    if soup is None or best is None or not found:
         return
     click.echo(f"{soup.name} minus {best.name}, the best individual on selection data (paired):")
+    tested = any(c.paired for c in found)
     rows = [
         [
-            f"{found.report.name} ({found.report.role})",
-            f"{found.difference.value:+.4f}",
-            f"[{found.difference.low:+.4f}, {found.difference.high:+.4f}]",
-            found.outcome,
+            f"{c.report.name} ({c.report.role})",
+            f"{c.difference.value:+.4f} [{c.difference.low:+.4f}, {c.difference.high:+.4f}]",
+            *(_tests(c) if tested else ()),
+            c.outcome,
         ]
-        for found in compare(results, results.metrics[0])
+        for c in found
     ]
-    printer.table(["", "difference", "95 % interval", ""], rows)
+    header = ["", "difference, 95 % interval", *(("won:lost", "p") if tested else ()), ""]
+    printer.table(header, rows)
+    sentences = [
+        "won:lost: rows that only one of the two gets right; p: McNemar's exact test, adjusted for the number of these "
+        "datasets (Holm).",
+        visible(found, metric),
+        f"{results.scored} candidates were scored on selection data; the report holds {comparisons(results)} "
+        "differences to the best individual.",
+    ]
+    for sentence in sentences if tested else sentences[1:]:
+        click.echo(_wrapped(sentence))
+
+
+def _tests(found: Comparison) -> tuple[str, str]:
+    """Rows that only one of the two gets right, and McNemar's p-value with all of them taken together."""
+    if found.paired is None:
+        return "", ""
+    return f"{found.paired.wins}:{found.paired.losses}", "" if found.adjusted is None else _small(found.adjusted)
 
 
 def show_selection(printer: Printer, selection: Selection) -> None:
@@ -138,6 +165,18 @@ def show_selection(printer: Printer, selection: Selection) -> None:
 
 def _interval(found: Interval) -> str:
     return f"{found.value:.4f} ±{(found.high - found.low) / 2:.4f}"
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+
+
+def _wrapped(text: str) -> str:
+    return "\n".join(textwrap.wrap(text, _columns(), subsequent_indent="  ", break_on_hyphens=False))
+
+
+def _small(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "<.001"
 
 
 def _times(passes: float) -> str:

@@ -12,8 +12,10 @@ from hf_soups.evaluation import tasks
 from hf_soups.evaluation.cache import Predictions
 from hf_soups.evaluation.data import load
 from hf_soups.evaluation.examples import Examples
+from hf_soups.evaluation.individuals import mean_difference, mean_interval
 from hf_soups.evaluation.metrics import Metric, score
 from hf_soups.evaluation.outputs import Outputs
+from hf_soups.evaluation.paired import Paired, compared
 from hf_soups.evaluation.results import DatasetReport, Kind, Results, Row
 from hf_soups.evaluation.splits import REPORT_ROLES, SELECTION_ROLES, check_roles, remove_shared
 from hf_soups.evaluation.statistics import Interval, difference, interval
@@ -141,27 +143,62 @@ class Evaluator:
         outputs: by dataset. best: those of the individual that is best on selection data, to compare with.
         """
 
-        def measured(one: Callable[[Metric, str, Examples], Interval]) -> dict[str, dict[str, Interval]]:
-            return {
-                dataset: {id: one(metric, dataset, self.examples(dataset)) for id, metric in self.metrics.items()}
-                for dataset in outputs
-            }
-
-        scores = measured(
-            lambda m, dataset, rows: interval(m, outputs[dataset], rows.references, rows.groups, self.seed)
+        scores = self._measured(
+            outputs, lambda m, dataset, rows: interval(m, outputs[dataset], rows.references, rows.groups, self.seed)
         )
         if best is None:
             return Row(name, kind, scores)
-        versus = measured(
+        versus = self._measured(
+            outputs,
             lambda m, dataset, rows: difference(
                 m, outputs[dataset], best[dataset], rows.references, rows.groups, self.seed
-            )
+            ),
         )
-        return Row(name, kind, scores, versus)
+        return Row(name, kind, scores, versus, self._paired(outputs, best))
+
+    def mean_row(
+        self, name: str, models: Sequence[Mapping[str, Outputs]], best: Mapping[str, Outputs] | None = None
+    ) -> Row:
+        """The line of the mean individual: models' answers by dataset, `best` as for `row`."""
+        scores = self._measured(
+            models[0],
+            lambda m, dataset, rows: mean_interval(
+                m, [one[dataset] for one in models], rows.references, rows.groups, self.seed
+            ),
+        )
+        if best is None:
+            return Row(name, "mean", scores)
+        versus = self._measured(
+            models[0],
+            lambda m, dataset, rows: mean_difference(
+                m, [one[dataset] for one in models], best[dataset], rows.references, rows.groups, self.seed
+            ),
+        )
+        return Row(name, "mean", scores, versus)
 
     def results(self, rows: Iterable[Row]) -> Results:
         """The table."""
         return Results(self.task.name, tuple(self.metrics), dict(self.reports), tuple(rows))
+
+    def _measured(
+        self, datasets: Iterable[str], one: Callable[[Metric, str, Examples], Interval]
+    ) -> dict[str, dict[str, Interval]]:
+        """Dataset → metric → what `one` finds there."""
+        return {
+            dataset: {id: one(metric, dataset, self.examples(dataset)) for id, metric in self.metrics.items()}
+            for dataset in datasets
+        }
+
+    def _paired(self, outputs: Mapping[str, Outputs], best: Mapping[str, Outputs]) -> dict[str, dict[str, Paired]]:
+        """Dataset → metric → who is right where, of metrics that are shares of right rows."""
+        return {
+            dataset: {
+                id: found
+                for id, metric in self.metrics.items()
+                if (found := compared(metric, outputs[dataset], best[dataset], rows.references, rows.groups))
+            }
+            for dataset, rows in ((name, self.examples(name)) for name in outputs)
+        }
 
     def examples(self, dataset: str) -> Examples:
         """The rows of a dataset."""

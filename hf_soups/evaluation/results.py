@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 from hf_soups.errors import EvaluationError
 from hf_soups.evaluation.examples import Source
+from hf_soups.evaluation.paired import Paired
+from hf_soups.evaluation.separation import Separation
 from hf_soups.evaluation.statistics import Interval
 
-Kind = Literal["base", "ingredient", "uniform", "greedy", "soup", "ensemble"]
+Kind = Literal["base", "ingredient", "mean", "uniform", "greedy", "soup", "ensemble"]
 Scores = Mapping[str, Mapping[str, Interval]]  # dataset → metric → value
 
 
@@ -35,26 +37,34 @@ class DatasetReport:
 
 @dataclass(frozen=True)
 class Row:
-    """One model.
+    """One model, or (kind "mean") what its ingredients score on average.
 
     scores: dataset → metric → interval.
     difference: the same for this model minus the individual that is best on selection data; may be empty.
+    paired: dataset → metric → where exactly one of these two is right, for metrics that are shares of right rows.
     """
 
     name: str
     kind: Kind
     scores: Scores
     difference: Scores = field(default_factory=dict)
+    paired: Mapping[str, Mapping[str, Paired]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Results:
-    """All that an evaluation found; `metrics[0]` is the one that decides."""
+    """All that an evaluation found; `metrics[0]` is the one that decides.
+
+    scored: how many candidates were scored on selection data before one was chosen; 0: there were no such data.
+    separation: of the two best on selection data.
+    """
 
     task: str
     metrics: tuple[str, ...]
     datasets: Mapping[str, DatasetReport]
     rows: tuple[Row, ...]
+    scored: int = 0
+    separation: Separation | None = None
 
     def mean_shift(self, row: Row, metric: str | None = None) -> float | None:
         """Unweighted mean of a metric (default: the deciding one) over the datasets of role shift; None without any."""
@@ -75,9 +85,15 @@ class Results:
                     "kind": row.kind,
                     "scores": _scores_to_json(row.scores),
                     "difference": _scores_to_json(row.difference),
+                    "paired": {
+                        name: {metric: dataclasses.asdict(found) for metric, found in by.items()}
+                        for name, by in row.paired.items()
+                    },
                 }
                 for row in self.rows
             ],
+            "scored": self.scored,
+            "separation": None if self.separation is None else dataclasses.asdict(self.separation),
         }
 
     @classmethod
@@ -94,9 +110,15 @@ class Results:
                         row["kind"],
                         _scores_from_json(row["scores"]),
                         _scores_from_json(row["difference"]),
+                        {
+                            name: {metric: Paired(**found) for metric, found in by.items()}
+                            for name, by in row["paired"].items()
+                        },
                     )
                     for row in content["rows"]
                 ),
+                scored=content["scored"],
+                separation=_separation_from_json(content["separation"]),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise EvaluationError(f"not the results of an evaluation: {type(error).__name__} {error}") from error
@@ -120,3 +142,7 @@ def _scores_to_json(scores: Scores) -> dict[str, Any]:
 
 def _scores_from_json(content: Mapping[str, Any]) -> Scores:
     return {name: {metric: Interval(**found) for metric, found in by.items()} for name, by in content.items()}
+
+
+def _separation_from_json(content: Mapping[str, Any] | None) -> Separation | None:
+    return None if content is None else Separation(**{**content, "difference": Interval(**content["difference"])})

@@ -43,12 +43,10 @@ def interval(
     outputs: a model's answers to n rows; references: n; groups: [n], rows of one are resampled together.
     When every prediction is right (or wrong) no resample differs; accuracy then gets the exact binomial bound.
     """
-    units, count = _units(metric, len(references), groups, seed)
+    units, count = units_for(metric, len(references), groups, seed)
     value = score(metric, outputs, references)
     draws = replicates(metric, (outputs,), references, units, seed)[0]
-    found = _interval(value, draws, count)
-    if draws.min() >= 0.0 > found.low:
-        found = replace(found, low=0.0)
+    found = floored(from_draws(value, draws, count), draws)
     if metric.id == "accuracy" and value in (0.0, 1.0):
         bound = ((1 - LEVEL) / 2) ** (1 / count)  # Clopper and Pearson (1934)
         return Interval(value, found.stderr, bound if value else 0.0, 1.0 if value else 1 - bound)
@@ -64,13 +62,14 @@ def difference(
     seed: int = 0,
 ) -> Interval:
     """Metric of a minus metric of b on the same rows, both resampled alike (paired bootstrap)."""
-    units, count = _units(metric, len(references), groups, seed)
+    units, count = units_for(metric, len(references), groups, seed)
     value = score(metric, outputs_a, references) - score(metric, outputs_b, references)
     a, b = replicates(metric, (outputs_a, outputs_b), references, units, seed)
-    return _interval(value, a - b, count)
+    return from_draws(value, a - b, count)
 
 
-def _units(metric: Metric, rows: int, groups: NDArray[np.str_] | None, seed: int) -> tuple[NDArray[np.int64], int]:
+def units_for(metric: Metric, rows: int, groups: NDArray[np.str_] | None, seed: int) -> tuple[NDArray[np.int64], int]:
+    """[rows] what is resampled together, and how many such units there are; EvaluationError below two."""
     units, count = units_of(rows, groups, seed)
     if count < 2:
         things = "group" if groups is not None else "row"
@@ -78,8 +77,8 @@ def _units(metric: Metric, rows: int, groups: NDArray[np.str_] | None, seed: int
     return units, count
 
 
-def _interval(value: float, draws: Array, units: int) -> Interval:
-    """From the metric's draws; those where it is undefined (a label did not occur) say nothing."""
+def from_draws(value: float, draws: Array, units: int) -> Interval:
+    """A value's interval from its draws; those where it is undefined (a label did not occur) say nothing."""
     from scipy.special import ndtr, stdtrit  # type: ignore[import-untyped]
 
     draws = draws[np.isfinite(draws)]
@@ -92,3 +91,8 @@ def _interval(value: float, draws: Array, units: int) -> Interval:
     tail = float(ndtr(expansion * stdtrit(units - 1, (1 - LEVEL) / 2)))
     low, high = np.quantile(draws, [tail, 1 - tail])
     return Interval(value, float(draws.std(ddof=1)) * expansion, float(low), float(high))
+
+
+def floored(found: Interval, draws: Array) -> Interval:
+    """The interval not below 0 where no draw is."""
+    return replace(found, low=0.0) if draws.min() >= 0.0 > found.low else found

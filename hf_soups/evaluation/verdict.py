@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from hf_soups.evaluation.paired import Paired, holm
+from hf_soups.evaluation.power import detectable_from
 from hf_soups.evaluation.results import DatasetReport, Results, Row
 from hf_soups.evaluation.splits import REPORT_ROLES
 from hf_soups.evaluation.statistics import Interval
@@ -20,6 +22,9 @@ class Comparison:
 
     outcome: "better", "worse" or "not distinguishable"; "higher" or "lower" where it is not known which of
     them is good.
+    detectable: the smallest true difference that this dataset shows in four of five cases, in the metric's units.
+    paired: rows that only one of them gets right; None for a metric that is not the share of right rows.
+    adjusted: its p-value after Holm's correction for all datasets that have one.
     """
 
     report: DatasetReport
@@ -27,6 +32,9 @@ class Comparison:
     best: Interval
     difference: Interval
     outcome: str
+    detectable: float
+    paired: Paired | None = None
+    adjusted: float | None = None
 
 
 def published(results: Results) -> Row | None:
@@ -54,17 +62,35 @@ def compare(results: Results, metric: str) -> list[Comparison]:
     soup, best = published(results), best_ingredient(results)
     if soup is None or best is None:
         return []
-    return [
-        Comparison(
-            report,
-            soup.scores[report.name][metric],
-            best.scores[report.name][metric],
-            soup.difference[report.name][metric],
-            outcome(soup.difference[report.name][metric], metric),
-        )
+    found = [
+        _compared(soup, best, report, metric)
         for report in reported(results)
         if report.name in soup.difference and report.name in best.scores
     ]
+    values = {i: c.paired.p_value for i, c in enumerate(found) if c.paired and c.paired.p_value is not None}
+    adjusted = dict(zip(values, holm(list(values.values())), strict=True))
+    return [replace(c, adjusted=adjusted.get(i)) for i, c in enumerate(found)]
+
+
+def _compared(soup: Row, best: Row, report: DatasetReport, metric: str) -> Comparison:
+    difference = soup.difference[report.name][metric]
+    paired = soup.paired.get(report.name, {}).get(metric)
+    return Comparison(
+        report,
+        soup.scores[report.name][metric],
+        best.scores[report.name][metric],
+        difference,
+        outcome(difference, metric),
+        detectable_from(difference.stderr) if paired is None else paired.detectable,
+        paired,
+    )
+
+
+def comparisons(results: Results) -> int:
+    """How many differences to the best ingredient the table holds: models times datasets of the report."""
+    best = best_ingredient(results)
+    names = [report.name for report in reported(results)]
+    return sum(name in row.difference for row in results.rows if row is not best for name in names)
 
 
 def outcome(difference: Interval, metric: str) -> str:

@@ -63,13 +63,16 @@ def select(recipe: Recipe, candidates: Candidates, listener: Listener) -> Select
 
 
 def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -> Results:
-    """Every row of the table: base, ingredients, the soup of all, the chosen one, ensemble.
+    """Every row of the table: base, ingredients and their mean, the soup of all, the chosen one, ensemble.
 
     The base is left out where it has no head, or one of other labels. Differences are to the ingredient that is
     best on the selection data; there are none without such data.
     """
+    from hf_soups.evaluation.separation import separation
+
     evaluator = candidates.evaluator
     outputs = [candidates.outputs(candidates.open(i)) for i in recipe.ingredients]
+    models = {i.label: one for i, one in zip(recipe.ingredients, outputs, strict=True)}  # what selection could choose
     best = None
     if evaluator.names("select"):
         on, metric, sign = _target(recipe, candidates)
@@ -82,17 +85,35 @@ def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -
             rows.append(evaluator.row(recipe.base.label, "base", candidates.outputs(base), best))
     for ingredient, one in zip(recipe.ingredients, outputs, strict=True):
         rows.append(evaluator.row(ingredient.label, "ingredient", one, best))
+    if len(outputs) > 1:
+        rows.append(evaluator.mean_row("mean individual", outputs, best))
     if len(outputs) > 1 or recipe.method != "average":
-        everything = candidates.outputs(candidates.checkpoint(replace(recipe, select=None)))
-        rows.append(evaluator.row(*_name_of_all(recipe, selection), everything, best))
+        name, kind = _name_of_all(recipe, selection)
+        models[name] = candidates.outputs(candidates.checkpoint(replace(recipe, select=None)))
+        rows.append(evaluator.row(name, kind, models[name], best))
     if selection is not None:
-        chosen = candidates.outputs(candidates.checkpoint(selection.recipe))
-        rows.append(evaluator.row("greedy soup", "greedy", chosen, best))
+        models["greedy soup"] = candidates.outputs(candidates.checkpoint(selection.recipe))
+        rows.append(evaluator.row("greedy soup", "greedy", models["greedy soup"], best))
     if len(outputs) > 1:
         together = {name: evaluator.ensemble([one[name] for one in outputs]) for name in outputs[0]}
         if computed := {name: mean for name, mean in together.items() if mean is not None}:
             rows.append(evaluator.row("ensemble", "ensemble", computed, best))
-    return evaluator.results(rows)
+    results = evaluator.results(rows)
+    if best is None:
+        return results
+    data = evaluator.examples(on)
+    return replace(
+        results,
+        scored=len(outputs) if selection is None else selection.scored,
+        separation=separation(
+            evaluator.metrics[metric],
+            on,
+            {name: one[on] for name, one in models.items()},
+            data.references,
+            data.groups,
+            evaluator.seed,
+        ),
+    )
 
 
 def _same_head(base: Checkpoint, ingredient: Checkpoint, labels: Sequence[str]) -> bool:

@@ -42,9 +42,15 @@ class Selection:
         """Names of the ingredients in the soup, in the order in which they came in."""
         return tuple(s.ingredient for s in self.steps if s.kept)
 
+    @property
+    def scored(self) -> int:
+        """How many candidates were scored on the selection data: each ingredient alone, then each soup tried."""
+        return max(0, 2 * len(self.steps) - 1)
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for the lock file, without the recipe."""
         content = asdict(self)
         content.pop("recipe")
         content["steps"] = [asdict(s) for s in self.steps]
+        content["scored"] = self.scored
         return content

@@ -15,7 +15,9 @@ from hf_soups.card import Facts, gather, render, sources, write
 from hf_soups.card.evaluation import INGREDIENTS_SHOWN
 from hf_soups.checkpoint import Checkpoint, Origin
 from hf_soups.evaluation.metrics import metric
+from hf_soups.evaluation.paired import Paired, mcnemar
 from hf_soups.evaluation.results import Results
+from hf_soups.evaluation.separation import Separation
 from hf_soups.evaluation.statistics import Interval, difference
 from hf_soups.evaluation.verdict import best_ingredient, outcome
 from hf_soups.lock import portable
@@ -70,6 +72,27 @@ def test_the_answer_says_better_worse_or_not_distinguishable_where_each_holds() 
     assert "Under distribution shift: **better** on amazon, **worse** on tweets." in text
     assert "| +0.005 [\N{MINUS SIGN}0.005, +0.015] | not distinguishable |" in text
     assert "The best ingredient is org/a: best on validation" in text
+
+
+def test_the_answer_tells_what_could_be_seen_and_how_sure_it_is() -> None:
+    table = usual_results()
+    pairs = {"test": (30, 25), "amazon": (40, 20), "tweets": (10, 40)}
+    paired = {name: {"accuracy": Paired(a, b, 1000, 1.0, mcnemar(a, b))} for name, (a, b) in pairs.items()}
+    rows = tuple(replace(row, paired=paired) if row.kind == "greedy" else row for row in table.rows)
+    text = body(render(greedy_facts(replace(table, rows=rows, scored=5))))
+    assert re.search(r"\| amazon \(shift\) .* \| 40 to 20 \| 0\.027 \| better \|", text)
+    assert re.search(r"\| tweets \(shift\) .* \| 10 to 40 \| &lt; 0\.001 \| worse \|", text)
+    assert "after Holm's correction for 3 datasets: a difference holds on amazon and tweets at 5%" in text
+    assert "Differences under 2.1 points on test, 2.2 points on amazon and 2 points on tweets cannot be told" in text
+    assert "5 candidates were scored on selection data before one was chosen" in text
+    assert "compares models with the best ingredient 18 times for each metric" in text
+
+
+def test_a_choice_that_was_luck_is_among_the_warnings() -> None:
+    gap = Interval(0.002, 0.01, -0.02, 0.024)
+    undecided = Separation("validation", "accuracy", "greedy soup", "org/a", gap, 400, 0.02, 41_234)
+    text = body(render(greedy_facts(replace(usual_results(), separation=undecided))))
+    assert "- **Warning:** validation: 400 rows are too few to decide between greedy soup and org/a" in text
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import pytest
 
 from hf_soups.errors import EvaluationError
 from hf_soups.evaluation.examples import Source
+from hf_soups.evaluation.paired import Paired
 from hf_soups.evaluation.results import DatasetReport, Results, Row
+from hf_soups.evaluation.separation import Separation
 from hf_soups.evaluation.statistics import Interval
 
 
@@ -28,9 +30,19 @@ def results() -> Results:
     }
     rows = (
         Row("base", "base", scores(0.5, 0.5, 0.5)),
-        Row("greedy", "greedy", scores(0.9, 0.7, 0.6), difference=scores(0.01, 0.02, 0.03)),
+        Row(
+            "greedy",
+            "greedy",
+            scores(0.9, 0.7, 0.6),
+            difference=scores(0.01, 0.02, 0.03),
+            paired={
+                "test": {"accuracy": Paired(3, 2, 100, 1.5, None)},
+                "tweets": {"accuracy": Paired(9, 0, 100, 1.0, 2 / 2**9)},
+            },
+        ),
     )
-    return Results("text-classification", ("accuracy",), reports, rows)
+    undecided = Separation("validation", "accuracy", "a", "b", Interval(0.01, 0.01, -0.01, 0.03), 100, 0.05, 2345)
+    return Results("text-classification", ("accuracy",), reports, rows, scored=5, separation=undecided)
 
 
 def test_json_and_back_gives_the_same_table() -> None:
@@ -38,6 +50,7 @@ def test_json_and_back_gives_the_same_table() -> None:
     again = Results.from_json(content)
     assert again.to_json() == results().to_json()
     assert again.rows[1].difference["news"]["accuracy"] == results().rows[1].difference["news"]["accuracy"]
+    assert again.rows[1].paired == results().rows[1].paired and again.separation == results().separation
     assert again.datasets["test"].source.text == ("premise", "hypothesis")
     assert again.rows[0].difference == {}
 

@@ -1,0 +1,61 @@
+"""What an evaluation must admit, in sentences that the command line and the card share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from hf_soups.align import Finding
+from hf_soups.evaluation.power import POWER
+from hf_soups.evaluation.results import Results
+from hf_soups.evaluation.separation import Separation
+from hf_soups.evaluation.verdict import Comparison
+
+
+def findings(results: Results) -> tuple[Finding, ...]:
+    """What a reader of the table has to know besides; names in it are as the recipe has them."""
+    notes = [
+        Finding("note", f"{d.name}: {d.dropped:,} rows left out of the report because selection had seen them")
+        for d in results.datasets.values()
+        if d.dropped
+    ]
+    undecided = results.separation is not None and not results.separation.decided
+    warnings = [Finding("warning", _undecided(results.separation))] if results.separation and undecided else []
+    return (*warnings, *notes)
+
+
+def visible(found: Sequence[Comparison], metric: str, named: Callable[[str], str] = str) -> str:
+    """`Differences under 1.9 points on test and 2.4 points on amazon cannot be told apart on these rows: …`
+
+    named: how to write the name of a dataset.
+    """
+    sizes = [f"{amount(metric, c.detectable)} on {named(c.report.name)}" for c in found]
+    listed = sizes[0] if len(sizes) == 1 else f"{', '.join(sizes[:-1])} and {sizes[-1]}"
+    return (
+        f"Differences under {listed} cannot be told apart on these rows: each would be missed more than "
+        f"{1 - POWER:.0%} of the time."
+    )
+
+
+def amount(metric: str, size: float) -> str:
+    """`1.9 points` of accuracy; other metrics as they are."""
+    return f"{100 * size:.2g} points" if metric == "accuracy" else f"{size:.2g}"
+
+
+def _undecided(found: Separation) -> str:
+    gap = abs(found.difference.value)
+    need = f"a difference of {amount(found.metric, found.detectable)} is the least that they show"
+    if found.needed is None:
+        return (
+            f"{found.dataset}: {found.n:,} rows are too few to decide between {found.first} and {found.second}, the "
+            f"two best by {found.metric}, whose scores are equal; {need}"
+        )
+    return (
+        f"{found.dataset}: {found.n:,} rows are too few to decide between {found.first} and {found.second}, the two "
+        f"best by {found.metric}: they differ by {amount(found.metric, gap)}, and {need}; about "
+        f"{_rounded(found.needed):,} rows would be needed"
+    )
+
+
+def _rounded(rows: int) -> int:
+    """Two digits are all that such an estimate is worth."""
+    return int(float(f"{rows:.2g}"))
