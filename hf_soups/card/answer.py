@@ -56,11 +56,12 @@ def answer(facts: Facts) -> str:
         "the soup is",
     ]
     chosen_on = listed([escape(d.name) for d in results.datasets.values() if d.role == "select"])
+    apart = "" if any(c.report.shared for c in found) else ", which the data above have no part in"
     return "\n\n".join(
         [
             " ".join(["**Is it better than its best ingredient?**", *filter(None, sentences)]),
             table(header, rows),
-            f"The best ingredient is {escape(best.name)}: best on {chosen_on}, which the data above have no part in. "
+            f"The best ingredient is {escape(best.name)}: best on {chosen_on}{apart}. "
             "The difference is paired, so it is surer than either score; an interval that contains 0 proves nothing "
             f"either way. {visible(found, metric, escape)}{_together(found)}",
         ]

@@ -18,6 +18,7 @@ def render(facts: Facts) -> str:
     """The README.md: YAML for the Hub, Markdown for people."""
     sections = [
         f"# {escape(name(facts))}",
+        forced(facts),
         summary(facts),
         answer(facts),
         f"## How to use it\n\n{usage(facts)}",
@@ -28,6 +29,18 @@ def render(facts: Facts) -> str:
         versions(facts),
     ]
     return f"---\n{metadata(facts).to_yaml()}\n---\n\n" + "\n\n".join(s for s in sections if s) + "\n"
+
+
+def forced(facts: Facts) -> str:
+    """Before anything else: that scores are of data which selection saw."""
+    seen = [d for d in facts.results.datasets.values() if d.shared] if facts.results else []
+    if not seen:
+        return ""
+    counts = listed([f"{d.shared:,} of the {d.n:,} rows of {escape(d.name)}" for d in seen])
+    return (
+        f"**Reported on data that selection saw.** {counts} had a say in what this soup is, by force "
+        "(`allow_overlap`). Its scores and differences there are too good, and no proof of anything."
+    )
 
 
 def summary(facts: Facts) -> str:

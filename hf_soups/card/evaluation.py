@@ -113,9 +113,11 @@ def _method(facts: Facts, results: Results) -> str:
     lines = [f"Metrics, by their names in `evaluate`: {metrics}."]
     chosen = [escape(d.name) for d in results.datasets.values() if d.role in SELECTION_ROLES]
     if chosen and facts.selection is not None:
+        apart = " Tests and shifts are other rows, used for this report alone."
+        overlap = any(d.shared for d in results.datasets.values())
         lines.append(
             f"Only {listed(chosen)} had a say in what the soup is; scores there are too good for whatever was chosen "
-            "there. Tests and shifts are other rows, used for this report alone."
+            f"there.{'' if overlap else apart}"
         )
     elif chosen:
         lines.append(f"No data had a say in what the soup is; {listed(chosen)} only tells which ingredient is best.")

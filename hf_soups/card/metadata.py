@@ -71,6 +71,7 @@ def _scores(facts: Facts) -> list[EvalResult]:
             metric_value=round(row.scores[report.name][metric].value, 6),
         )
         for report in reported(results)
+        if not report.shared  # whoever compares models by these numbers never reads the card
         for metric in results.metrics
     ]
 

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +16,7 @@ from hf_soups.pipeline import Listener
 from hf_soups.planning import Plan
 
 if TYPE_CHECKING:
-    from hf_soups.evaluation.results import Results
+    from hf_soups.evaluation.results import DatasetReport, Results
     from hf_soups.selection import Selection
 
 EVERY = 0.1  # seconds between two states of the moving line
@@ -37,6 +37,12 @@ class Screen(Listener):
     def planned(self, plan: Plan) -> None:
         if self.printer.human:
             show_plan(self.printer, plan, data=False)
+
+    def loaded(self, datasets: Sequence[DatasetReport]) -> None:
+        from hf_soups.evaluation.findings import expected
+
+        for report in datasets:
+            self.printer.say(f"  {expected(report)}")
 
     def evaluated(self, results: Results, selection: Selection | None) -> None:
         if selection is not None:

@@ -17,7 +17,7 @@ from hf_soups.evaluation.metrics import Metric, score
 from hf_soups.evaluation.outputs import Outputs
 from hf_soups.evaluation.paired import Paired, compared
 from hf_soups.evaluation.results import DatasetReport, Kind, Results, Row
-from hf_soups.evaluation.splits import REPORT_ROLES, SELECTION_ROLES, check_roles, remove_shared
+from hf_soups.evaluation.splits import REPORT_ROLES, SELECTION_ROLES, check_roles, keep_shared, remove_shared
 from hf_soups.evaluation.statistics import Interval, difference, interval
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class Evaluator:
     token: for private datasets.
     seed: of the bootstrap.
     own: the user's metrics (`own_metric`), by the names that `evaluate.metrics` gives them.
-    All data is read here, and rows that selection has seen are taken out of the reports.
+    All data is read here, and rows that selection has seen are taken out of the reports, unless the section allows
+    their overlap: then they are counted.
     """
 
     def __init__(
@@ -51,7 +52,8 @@ class Evaluator:
         own: Mapping[str, Metric] | None = None,
     ) -> None:
         self.task: Task = tasks.named(evaluate.task or TASK)(label_names)
-        check_roles(evaluate.datasets)
+        forced = evaluate.allow_overlap  # of a report with a selection; never of two selections
+        check_roles({n: d for n, d in evaluate.datasets.items() if not forced or d.role in SELECTION_ROLES})
         self.cache = cache if cache is not None else Predictions()
         self.seed = seed
         names = evaluate.metrics or (next(iter(self.task.metrics)),)
@@ -65,11 +67,15 @@ class Evaluator:
         self.datasets: dict[str, Examples] = {}
         self.reports: dict[str, DatasetReport] = {}
         for name, examples in loaded.items():
-            kept, dropped = remove_shared(examples, *seen) if roles[name] in REPORT_ROLES else (examples, 0)
+            kept, dropped, shared = examples, 0, 0
+            if roles[name] in REPORT_ROLES and forced:
+                kept, dropped, shared = keep_shared(examples, *seen)
+            elif roles[name] in REPORT_ROLES:
+                kept, dropped = remove_shared(examples, *seen)
             groups = None if kept.groups is None else len(np.unique(kept.groups))
             self.datasets[name] = kept
             self.reports[name] = DatasetReport(
-                name, roles[name], kept.source, kept.n, groups, kept.fingerprint, dropped
+                name, roles[name], kept.source, kept.n, groups, kept.fingerprint, dropped, shared
             )
 
     def names(self, role: str) -> tuple[str, ...]:

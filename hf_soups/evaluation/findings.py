@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from hf_soups.align import Finding
-from hf_soups.evaluation.power import POWER
-from hf_soups.evaluation.results import Results
+from hf_soups.evaluation.power import ASSUMED, POWER, detectable
+from hf_soups.evaluation.results import DatasetReport, Results
 from hf_soups.evaluation.separation import Separation
 from hf_soups.evaluation.verdict import Comparison
 
@@ -18,9 +18,28 @@ def findings(results: Results) -> tuple[Finding, ...]:
         for d in results.datasets.values()
         if d.dropped
     ]
-    undecided = results.separation is not None and not results.separation.decided
-    warnings = [Finding("warning", _undecided(results.separation))] if results.separation and undecided else []
+    warnings = [
+        Finding(
+            "warning",
+            f"{d.name}: reported on data that selection saw, by force (allow_overlap): {d.shared:,} of {d.n:,} rows; "
+            "the scores and differences there are too good for whatever was chosen",
+        )
+        for d in results.datasets.values()
+        if d.shared
+    ]
+    if results.separation is not None and not results.separation.decided:
+        warnings.append(Finding("warning", _undecided(results.separation)))
     return (*warnings, *notes)
+
+
+def expected(report: DatasetReport) -> str:
+    """What a dataset can show by accuracy, before anything was predicted: a group counts as one row, at worst."""
+    size = amount("accuracy", detectable(report.groups or report.n))
+    groups = "" if report.groups is None else f" in {report.groups:,} groups"
+    return (
+        f"{report.name} ({report.role}): {report.n:,} rows{groups}; differences under {size} could hardly be seen, "
+        f"if two models differ on {ASSUMED:.0%} of the rows"
+    )
 
 
 def visible(found: Sequence[Comparison], metric: str, named: Callable[[str], str] = str) -> str:

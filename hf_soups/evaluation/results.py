@@ -22,6 +22,7 @@ class DatasetReport:
     """A dataset as it was used.
 
     n: rows in the scores; dropped: rows left out because selection has seen them.
+    shared: rows in the scores although selection has seen them, by force (`evaluate: allow_overlap`).
     groups: how many; None when rows are independent.
     fingerprint: SHA-256 of the rows in the scores.
     """
@@ -33,6 +34,7 @@ class DatasetReport:
     groups: int | None
     fingerprint: str
     dropped: int = 0
+    shared: int = 0
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,17 +55,26 @@ def half_of_split(split: str | None) -> tuple[str | None, int | None]:
     return match["split"] or None, int(match["half"])
 
 
-def check_roles(datasets: Mapping[str, Data]) -> None:
-    """Raise when one split, or a part of it, serves in two roles; the Hub's revisions count as the same data."""
+def overlaps(datasets: Mapping[str, Data]) -> list[str]:
+    """Each split, or part of it, that serves in two roles; the Hub's revisions count as the same data."""
+    found = []
     for (one, a), (other, b) in combinations(datasets.items(), 2):
         if a.role == b.role or _place(a) != _place(b):
             continue
         first, second = half_of_split(a.split)[1], half_of_split(b.split)[1]
         if first is None or second is None or first == second:
-            raise EvaluationError(
+            found.append(
                 f"datasets {one} and {other}: both are {_described(a)}, in roles {a.role} and {b.role}; "
                 f"use another split for one, or its halves: `split: {half_of_split(a.split)[0] or ''}#1/2` and `#2/2`"
             )
+    return found
+
+
+def check_roles(datasets: Mapping[str, Data]) -> None:
+    """Raise when one split, or a part of it, serves in two roles."""
+    found = overlaps(datasets)
+    if found:
+        raise EvaluationError(found[0])
 
 
 def remove_shared(report: Examples, *selections: Examples) -> tuple[Examples, int]:
@@ -74,14 +83,10 @@ def remove_shared(report: Examples, *selections: Examples) -> tuple[Examples, in
     Shared is an equal input (texts normalised), or an equal group when both name groups and come from one source.
     More than 1 % of the report's rows is an error.
     """
-    shared = np.zeros(report.n, dtype=bool)
-    guilty = []
-    for selection in selections:
-        seen = _seen(report, selection)
-        shared |= seen
-        guilty += [_named(selection)] if seen.any() else []
+    shared = _shared(report, selections)
     dropped = int(shared.sum())
-    if dropped > _SHARED_AT_MOST * report.n:
+    if _too_many(dropped, report):
+        guilty = [_named(selection) for selection in selections if _seen(report, selection).any()]
         example = report.inputs[int(np.flatnonzero(shared)[0])]
         raise EvaluationError(
             f"{_named(report)}: {dropped} of {report.n} rows ({dropped / report.n:.1%}) are also in "
@@ -89,6 +94,26 @@ def remove_shared(report: Examples, *selections: Examples) -> tuple[Examples, in
             "Use rows that selection has not seen"
         )
     return (report.select(np.flatnonzero(~shared)), dropped) if dropped else (report, 0)
+
+
+def keep_shared(report: Examples, *selections: Examples) -> tuple[Examples, int, int]:
+    """The same by force: where `remove_shared` would raise, the rows stay.
+
+    Returns the rows of the report, how many were left out, and how many are in it that selection has seen.
+    """
+    shared = int(_shared(report, selections).sum())
+    if _too_many(shared, report):
+        return report, 0, shared
+    return (*remove_shared(report, *selections), 0)
+
+
+def _shared(report: Examples, selections: Sequence[Examples]) -> NDArray[np.bool_]:
+    """[n] is this row of the report in any of the selections?"""
+    return np.any([np.zeros(report.n, dtype=bool), *(_seen(report, selection) for selection in selections)], axis=0)
+
+
+def _too_many(shared: int, report: Examples) -> bool:
+    return shared > _SHARED_AT_MOST * report.n
 
 
 def _seen(report: Examples, selection: Examples) -> NDArray[np.bool_]:

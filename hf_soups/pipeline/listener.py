@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from hf_soups.planning import Plan
 from hf_soups.selection import Selection
 
 if TYPE_CHECKING:
-    from hf_soups.evaluation.results import Results
+    from hf_soups.evaluation.results import DatasetReport, Results
 
 
 class Listener:
@@ -20,6 +20,9 @@ class Listener:
 
     def planned(self, plan: Plan) -> None:
         """Everything fits together; nothing large was read yet."""
+
+    def loaded(self, datasets: Sequence[DatasetReport]) -> None:
+        """The data are read; nothing is predicted yet."""
 
     def evaluated(self, results: Results, selection: Selection | None) -> None:
         """The table is known; nothing is written yet."""

@@ -108,6 +108,7 @@ def run(recipe: Recipe, options: Options) -> Outcome:
     if pinned.evaluate is not None:
         pinned, candidates = candidates_for(pinned, headers, opener, options.token)
         opened = candidates.open
+        listener.loaded(list(candidates.evaluator.reports.values()))
         selection = select(pinned, candidates, listener)
         listener.tell("evaluating")
         results = taste(pinned, candidates, selection)

@@ -129,6 +129,8 @@ def _evaluate(value: Any, folder: Path | None) -> Evaluate:
             made[key] = tuple(_string(m, "evaluate: metrics") for m in _list(entry, "evaluate: metrics"))
         elif key in ("max_length", "batch_size"):
             made[key] = None if entry is None else _integer(entry, f"evaluate: {key}")
+        elif key == "allow_overlap":
+            made[key] = _flag(entry, f"evaluate: {key}")
         else:
             made[key] = _string(entry, f"evaluate: {key}")
     return Evaluate(**made)
@@ -166,9 +168,7 @@ def _output(value: Any) -> Output:
         elif key == "max_shard_size":
             made[key] = parse_size(entry, "output: max_shard_size")
         elif key == "private":
-            if not isinstance(entry, bool):
-                raise RecipeError(f"output: private: true or false, got {entry!r}")
-            made[key] = entry
+            made[key] = _flag(entry, "output: private")
         else:
             made[key] = _string(entry, f"output: {key}")
     return Output(**made)
@@ -221,6 +221,12 @@ def _strings(content: Mapping[str, Any], where: str) -> dict[str, str]:
 def _integer(value: Any, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise RecipeError(f"{where}: a whole number is needed, got {_shown(value)}")
+    return value
+
+
+def _flag(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise RecipeError(f"{where}: true or false, got {_shown(value)}")
     return value
 
 

@@ -101,6 +101,7 @@ class Evaluate:
 
     task: default: what the models' architecture is for. metrics: default: the task's first.
     max_length: in tokens; longer texts are cut. dtype: of the arithmetic, float32 or bfloat16.
+    allow_overlap: report on data that selection saw, which the card then says first; otherwise that is an error.
     """
 
     datasets: Mapping[str, Data]
@@ -109,6 +110,7 @@ class Evaluate:
     max_length: int | None = None
     batch_size: int = 64
     dtype: str = "float32"
+    allow_overlap: bool = False
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,18 @@ def test_the_answer_tells_what_could_be_seen_and_how_sure_it_is() -> None:
     assert "compares models with the best ingredient 18 times for each metric" in text
 
 
+def test_a_report_on_selection_data_is_the_first_thing_that_a_card_says() -> None:
+    seen = {**usual_results().datasets, "test": replace(REPORTS[1], shared=400)}
+    card = render(greedy_facts(replace(usual_results(), datasets=seen)))
+    title, first = body(card).strip().split("\n\n")[:2]
+    assert title == "# soup"
+    assert first.startswith("**Reported on data that selection saw.** 400 of the 1,000 rows of test had a say")
+    assert "no part in" not in card and "used for this report alone" not in card
+    assert "test (test)" not in card.split("\n---\n", 1)[0]  # nor is it in the model index
+    assert "amazon (shift)" in card.split("\n---\n", 1)[0]
+    assert "Reported on data that selection saw" not in render(greedy_facts(usual_results()))
+
+
 def test_a_choice_that_was_luck_is_among_the_warnings() -> None:
     gap = Interval(0.002, 0.01, -0.02, 0.024)
     undecided = Separation("validation", "accuracy", "greedy soup", "org/a", gap, 400, 0.02, 41_234)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,17 @@ def test_a_leak_is_an_error_before_any_model_is_built(section: Evaluate, table: 
     datasets = {**section.datasets, "twice": Data(section.datasets["test"].path, "calibrate")}
     with pytest.raises(EvaluationError, match=r"datasets test and twice.* in roles test and calibrate"):
         Evaluator(Evaluate(datasets), NAMES, Predictions(tmp_path))
+
+
+def test_by_force_a_report_on_selection_data_is_made_and_counted(section: Evaluate, tmp_path: Path) -> None:
+    again = Data(section.datasets["validation"].path, "test")
+    forced = replace(section, datasets={**section.datasets, "again": again}, allow_overlap=True)
+    reports = Evaluator(forced, NAMES, Predictions(tmp_path)).reports
+    assert (reports["again"].n, reports["again"].dropped, reports["again"].shared) == (120, 0, 120)
+    assert (reports["test"].dropped, reports["test"].shared) == (2, 0)
+    twice = {**forced.datasets, "more": Data(section.datasets["validation"].path, "calibrate")}
+    with pytest.raises(EvaluationError, match="datasets validation and more"):  # selections never share
+        Evaluator(replace(forced, datasets=twice), NAMES, Predictions(tmp_path))
 
 
 def test_fit_and_calibrate_rows_are_kept_out_of_reports_too(section: Evaluate, table: Write, tmp_path: Path) -> None:

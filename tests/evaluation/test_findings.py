@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hf_soups.evaluation.findings import amount, findings, visible
+from hf_soups.evaluation.findings import amount, expected, findings, visible
 from hf_soups.evaluation.paired import Paired, mcnemar
 from hf_soups.evaluation.results import Results, Row
 from hf_soups.evaluation.separation import Separation
@@ -65,6 +65,20 @@ def test_rows_that_were_left_out_are_told() -> None:
     (note,) = findings(table)
     assert note.level == "note" and "12 rows left out of the report" in note.message
     assert findings(usual_results()) == ()
+
+
+def test_a_report_on_selection_data_is_a_warning_before_all_others() -> None:
+    test = replace(REPORTS[1], shared=250)
+    table = replace(usual_results(), datasets={**usual_results().datasets, "test": test})
+    (warning,) = findings(table)
+    assert warning.level == "warning"
+    assert warning.message.startswith("test: reported on data that selection saw, by force (allow_overlap): 250 of 1,0")
+
+
+def test_before_anything_is_predicted_a_tenth_is_assumed_and_a_group_is_one_row() -> None:
+    assert expected(replace(REPORTS[1], n=18_600)).startswith("test (test): 18,600 rows; differences under 0.65 points")
+    grouped = expected(replace(REPORTS[1], n=18_600, groups=1_000))
+    assert "18,600 rows in 1,000 groups; differences under 2.8 points" in grouped
 
 
 def test_a_choice_that_the_data_could_not_make_is_a_warning_with_the_rows_it_would_take() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_soups.errors import EvaluationError
-from hf_soups.evaluation.splits import check_roles, half_of_split, halves, remove_shared
+from hf_soups.evaluation.splits import check_roles, half_of_split, halves, keep_shared, remove_shared
 from hf_soups.recipe import Data
 
 from .conftest import examples_of, sentences
@@ -85,6 +85,16 @@ def test_more_than_one_percent_of_shared_rows_is_an_error() -> None:
         EvaluationError, match=r"1 of 99 rows \(1\.0%\) are also in .*'seen before'; at most 1 % may be"
     ):
         remove_shared(report, selection)
+
+
+def test_by_force_shared_rows_stay_and_are_counted_but_a_few_are_taken_out_as_ever() -> None:
+    selection = examples_of(["seen before", "other"], [0, 1])
+    many = examples_of([*sentences(98), "seen before"], [0] * 99)
+    assert keep_shared(many, selection) == (many, 0, 1)
+    few = examples_of([*sentences(99), "seen before"], [0] * 100)
+    kept, dropped, shared = keep_shared(few, selection)
+    assert (kept.n, dropped, shared) == (99, 1, 0)
+    assert keep_shared(selection, selection) == (selection, 0, 2)
 
 
 def test_rows_shared_with_several_selections_are_counted_together() -> None:

@@ -24,6 +24,7 @@ select: {strategy: greedy, on: validation, metric: f1, tie: ">"}
 evaluate:
   metrics: [accuracy, f1]
   max_length: 64
+  allow_overlap: true
   dtype: bfloat16
   datasets:
     validation: {path: org/data, split: validation, role: select}
@@ -40,6 +41,7 @@ def test_a_recipe_written_and_read_again_is_the_same() -> None:
     assert recipe.ingredients[1].labels == ("no", "yes")  # not booleans, as in YAML 1.1
     assert recipe.select is not None and recipe.select.on == "validation"
     assert recipe.output.max_shard_size == 200_000_000
+    assert recipe.evaluate is not None and recipe.evaluate.allow_overlap
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,7 @@ def test_a_recipe_written_and_read_again_is_the_same() -> None:
         ("method: slerp\ningredients: [a/b]", "takes exactly 2, got 1"),
         ("ingredients: [a/b]\nselect: {strategy: greedy}", "needs evaluate:"),
         ("ingredients: [a/b]\nselect: {stratgy: greedy}", "did you mean 'strategy'"),
+        ("ingredients: [a/b]\nevaluate: {allow_overlap: maybe}", "allow_overlap: true or false, got 'maybe'"),
         ("ingredients: [a/b]\nselect: {strategy: learned}", "unknown value 'learned'"),
         ("ingredients: [a/b]\nevaluate: {datasets: {v: {path: x/y, role: slect}}}", "did you mean 'select'"),
         ("ingredients: [a/b]\nevaluate: {datasets: {v: {path: x/y}}}", "role: is missing"),
