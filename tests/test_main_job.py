@@ -209,6 +209,13 @@ def test_the_folder_holds_what_was_promised_and_no_path_of_this_machine(
     lock = json.loads((out / "soup.lock.json").read_text())
     assert {o for o in lock["outputs"]} == names - {"soup.lock.json"}
     assert lock["selection"]["steps"] and lock["evaluation"]["rows"]
+    assert lock["selection"]["scored"] == lock["evaluation"]["scored"] == 5
+    assert lock["evaluation"]["diversity"]["test"]["models"] == 3
+    assert {found["name"] for found in lock["evaluation"]["calibration"]} >= {"greedy soup", "ensemble"}
+    assert "a line needs 4" in lock["evaluation"]["robustness"][0]["why_not"]
+    card_text = (out / "README.md").read_text()
+    assert "Diversity of the 3 ingredients on test" in card_text and "Expected calibration error" in card_text
+    assert "mean individual" in card_text and "No effective robustness: 3 baselines" in card_text
     pinned = [i for i in lock["inputs"] if "@" in i["reference"]]
     assert len(pinned) == 2 and all(len(i["reference"].split("@")[1]) == 40 for i in pinned)
     for entry in pinned:

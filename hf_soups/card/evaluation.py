@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hf_soups.card.cells import DECIMALS, ROLES, difference, place, value
+from hf_soups.card.examination import examination
 from hf_soups.card.facts import Facts
 from hf_soups.card.markdown import details, escape, listed, repo_link, table
 from hf_soups.card.scatter import FIGURE
@@ -36,6 +37,7 @@ def section(facts: Facts) -> str:
     if differences:
         parts.append(details("Differences of the other models to the best ingredient", differences))
     parts += [details(metric, _scores(results, results.rows, metric)) for metric in others]
+    parts += examination(results, facts.robustness_figure)
     parts.append(_data(results))
     parts.append(_method(facts, results))
     return "\n\n".join(parts)

@@ -53,7 +53,7 @@ class Facts:
     candidates: all that were considered, best first if they were ranked.
     noticed: findings about the ingredients and the licence.
     languages, datasets: of the ingredients' cards, as far as known.
-    figure: whether there is a `figures/id-versus-ood.png`.
+    figure: whether there is a `figures/id-versus-ood.png`; robustness_figure: a `figures/effective-robustness.png`.
     """
 
     method: Method
@@ -75,6 +75,7 @@ class Facts:
     datasets: tuple[str, ...] = ()
     overridden: bool = False
     figure: bool = False
+    robustness_figure: bool = False
 
     @property
     def kept(self) -> tuple[Candidate, ...]:
@@ -95,6 +96,7 @@ def gather(
     repo_id: str | None = None,
     versions: Mapping[str, str] | None = None,
     figure: bool = False,
+    robustness_figure: bool = False,
     remarks: Sequence[str] = (),
 ) -> Facts:
     """The facts of a soup.
@@ -130,6 +132,7 @@ def gather(
         library_name="transformers" if "config.json" in soup.assets else None,
         overridden=bool(soup.recipe.overrides),
         figure=figure,
+        robustness_figure=robustness_figure,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hf_soups.card.body import render
 from hf_soups.card.facts import gather
+from hf_soups.card.logit_axes import ROBUSTNESS_FIGURE, robustness_figure
 from hf_soups.card.scatter import FIGURE, figure
 from hf_soups.checkpoint import Checkpoint, write_text
 from hf_soups.evaluation.results import Results
@@ -25,7 +26,18 @@ def write(
     repo_id: str | None = None,
     remarks: Sequence[str] = (),
 ) -> None:
-    """README.md, and the figure where there are a test and a shifted dataset; parameters as for `gather`."""
+    """README.md, and the figures where there are a test and a shifted dataset; parameters as for `gather`."""
     drawn = results is not None and figure(results, folder / FIGURE)
-    facts = gather(soup, selection, results, candidates, license, repo_id, figure=drawn, remarks=remarks)
+    robust = results is not None and robustness_figure(results, folder / ROBUSTNESS_FIGURE)
+    facts = gather(
+        soup,
+        selection,
+        results,
+        candidates,
+        license,
+        repo_id,
+        figure=drawn,
+        robustness_figure=robust,
+        remarks=remarks,
+    )
     write_text(folder / "README.md", render(facts))

@@ -65,12 +65,17 @@ def points_of(results: Results) -> list[Point]:
         mean = None if test is None or any(n not in row.scores for n in [test, *shifts]) else results.mean_shift(row)
         if mean is None or test is None:
             continue
-        kind = "best" if row is best else "soup" if row is ours else "uniform" if row.kind in SOUPS else row.kind
+        kind = kind_of(row, best, ours)
         x = row.scores[test][metric]
         errors = [row.scores[n][metric].stderr for n in shifts]
         y_error = math.hypot(*errors) / len(errors)  # the datasets are independent samples
         points.append(Point(kind, _label_of(row, kind), x.value, mean, x.stderr, y_error))
     return points
+
+
+def kind_of(row: Row, best: Row | None, ours: Row | None) -> str:
+    """The key of LOOKS; best: the best ingredient; ours: what the card is about."""
+    return "best" if row is best else "soup" if row is ours else "uniform" if row.kind in SOUPS else row.kind
 
 
 def _label_of(row: Row, kind: str) -> str | None:

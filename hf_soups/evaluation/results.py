@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hf_soups.errors import EvaluationError
+from hf_soups.evaluation.calibration import Calibration
+from hf_soups.evaluation.diversity import Diversity
 from hf_soups.evaluation.examples import Source
 from hf_soups.evaluation.paired import Paired
+from hf_soups.evaluation.robustness import Accuracy, Position, Robustness
 from hf_soups.evaluation.separation import Separation
 from hf_soups.evaluation.statistics import Interval
 
@@ -59,6 +62,9 @@ class Results:
 
     scored: how many candidates were scored on selection data before one was chosen; 0: there were no such data.
     separation: of the two best on selection data.
+    diversity: dataset → how differently the ingredients err there; empty for one ingredient.
+    calibration: of the best ingredient, the soup and the ensemble.
+    robustness: one for each shifted dataset, if there is a test.
     """
 
     task: str
@@ -67,6 +73,9 @@ class Results:
     rows: tuple[Row, ...]
     scored: int = 0
     separation: Separation | None = None
+    diversity: Mapping[str, Diversity] = field(default_factory=dict)
+    calibration: tuple[Calibration, ...] = ()
+    robustness: tuple[Robustness, ...] = ()
 
     def mean_shift(self, row: Row, metric: str | None = None) -> float | None:
         """Unweighted mean of a metric (default: the deciding one) over the datasets of role shift; None without any."""
@@ -96,6 +105,9 @@ class Results:
             ],
             "scored": self.scored,
             "separation": None if self.separation is None else dataclasses.asdict(self.separation),
+            "diversity": {name: dataclasses.asdict(found) for name, found in self.diversity.items()},
+            "calibration": [dataclasses.asdict(found) for found in self.calibration],
+            "robustness": [dataclasses.asdict(found) for found in self.robustness],
         }
 
     @classmethod
@@ -121,6 +133,9 @@ class Results:
                 ),
                 scored=content["scored"],
                 separation=_separation_from_json(content["separation"]),
+                diversity={name: Diversity(**found) for name, found in content["diversity"].items()},
+                calibration=tuple(_calibration_from_json(found) for found in content["calibration"]),
+                robustness=tuple(_robustness_from_json(found) for found in content["robustness"]),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise EvaluationError(f"not the results of an evaluation: {type(error).__name__} {error}") from error
@@ -148,3 +163,22 @@ def _scores_from_json(content: Mapping[str, Any]) -> Scores:
 
 def _separation_from_json(content: Mapping[str, Any] | None) -> Separation | None:
     return None if content is None else Separation(**{**content, "difference": Interval(**content["difference"])})
+
+
+def _calibration_from_json(content: Mapping[str, Any]) -> Calibration:
+    before, after = ({name: Interval(**found) for name, found in content[when].items()} for when in ("before", "after"))
+    return Calibration(content["name"], before, content["temperature"], after)
+
+
+def _robustness_from_json(content: Mapping[str, Any]) -> Robustness:
+    positions = tuple(
+        Position(
+            p["name"],
+            p["baseline"],
+            Accuracy(**p["reference"]),
+            Accuracy(**p["shifted"]),
+            None if p["effective"] is None else Interval(**p["effective"]),
+        )
+        for p in content["positions"]
+    )
+    return Robustness(**{**content, "positions": positions})

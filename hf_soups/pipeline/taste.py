@@ -16,6 +16,7 @@ from hf_soups.selection import Selection, greedy
 from hf_soups.soup import Soup
 
 if TYPE_CHECKING:
+    from hf_soups.evaluation.examination import Line
     from hf_soups.evaluation.results import Kind, Results
     from hf_soups.selection.candidates import Candidates
 
@@ -68,6 +69,7 @@ def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -
     The base is left out where it has no head, or one of other labels. Differences are to the ingredient that is
     best on the selection data; there are none without such data.
     """
+    from hf_soups.evaluation.examination import examine
     from hf_soups.evaluation.separation import separation
 
     evaluator = candidates.evaluator
@@ -78,27 +80,30 @@ def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -
         on, metric, sign = _target(recipe, candidates)
         scores = [sign * evaluator.score(one[on], on, metric) for one in outputs]
         best = outputs[scores.index(max(scores))]
-    rows = []
+    lines: list[Line] = []
     if recipe.base is not None:
         base = candidates.open(recipe.base)
         if _same_head(base, candidates.open(recipe.ingredients[0]), evaluator.task.label_names):
-            rows.append(evaluator.row(recipe.base.label, "base", candidates.outputs(base), best))
+            found = candidates.outputs(base)
+            lines.append((evaluator.row(recipe.base.label, "base", found, best), found))
     for ingredient, one in zip(recipe.ingredients, outputs, strict=True):
-        rows.append(evaluator.row(ingredient.label, "ingredient", one, best))
-    if len(outputs) > 1:
-        rows.append(evaluator.mean_row("mean individual", outputs, best))
+        lines.append((evaluator.row(ingredient.label, "ingredient", one, best), one))
+    individuals = len(lines)
     if len(outputs) > 1 or recipe.method != "average":
         name, kind = _name_of_all(recipe, selection)
         models[name] = candidates.outputs(candidates.checkpoint(replace(recipe, select=None)))
-        rows.append(evaluator.row(name, kind, models[name], best))
+        lines.append((evaluator.row(name, kind, models[name], best), models[name]))
     if selection is not None:
         models["greedy soup"] = candidates.outputs(candidates.checkpoint(selection.recipe))
-        rows.append(evaluator.row("greedy soup", "greedy", models["greedy soup"], best))
+        lines.append((evaluator.row("greedy soup", "greedy", models["greedy soup"], best), models["greedy soup"]))
     if len(outputs) > 1:
         together = {name: evaluator.ensemble([one[name] for one in outputs]) for name in outputs[0]}
-        if computed := {name: mean for name, mean in together.items() if mean is not None}:
-            rows.append(evaluator.row("ensemble", "ensemble", computed, best))
-    results = evaluator.results(rows)
+        if computed := {name: one for name, one in together.items() if one is not None}:
+            lines.append((evaluator.row("ensemble", "ensemble", computed, best), computed))
+    rows = [row for row, _ in lines]
+    if len(outputs) > 1:
+        rows.insert(individuals, evaluator.mean_row("mean individual", outputs, best))
+    results = examine(evaluator.results(rows), evaluator, lines)
     if best is None:
         return results
     data = evaluator.examples(on)

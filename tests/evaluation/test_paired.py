@@ -7,7 +7,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_soups.errors import EvaluationError
@@ -29,6 +29,7 @@ def test_five_rows_in_one_direction_are_not_yet_significant_and_six_are() -> Non
     assert mcnemar(0, 0) == mcnemar(4, 4) == 1.0
 
 
+@settings(deadline=None)
 @given(COUNTS, COUNTS)
 def test_the_p_value_is_the_share_of_coin_tosses_at_least_as_uneven(wins: int, losses: int) -> None:
     n, gap = wins + losses, abs(wins - losses)
@@ -77,6 +78,7 @@ def test_holms_correction_has_the_textbook_values() -> None:
     assert holm([]) == []
 
 
+@settings(deadline=None)
 @given(P_VALUES)
 def test_holm_only_ever_raises_keeps_the_order_and_never_beats_bonferroni(p_values: list[float]) -> None:
     adjusted = holm(p_values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -23,6 +23,7 @@ def test_a_known_case_in_round_numbers() -> None:
     assert detectable(18_600, 0.1) == pytest.approx(0.0065, rel=0.005)
 
 
+@settings(deadline=None)
 @given(SHARE, SHARE)
 def test_needed_is_the_inverse_of_detectable(size: float, discordance: float) -> None:
     rows = needed(size, discordance)
@@ -31,6 +32,7 @@ def test_needed_is_the_inverse_of_detectable(size: float, discordance: float) ->
     assert detectable(rows - 1, discordance) > size * (1 - 1e-6)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100_000), SHARE)
 def test_more_rows_and_less_disagreement_show_smaller_differences(n: int, discordance: float) -> None:
     found = detectable(n, discordance)

@@ -7,9 +7,12 @@ import json
 import pytest
 
 from hf_soups.errors import EvaluationError
+from hf_soups.evaluation.calibration import Calibration
+from hf_soups.evaluation.diversity import Diversity
 from hf_soups.evaluation.examples import Source
 from hf_soups.evaluation.paired import Paired
 from hf_soups.evaluation.results import DatasetReport, Results, Row
+from hf_soups.evaluation.robustness import Accuracy, Position, Robustness
 from hf_soups.evaluation.separation import Separation
 from hf_soups.evaluation.statistics import Interval
 
@@ -42,7 +45,21 @@ def results() -> Results:
         ),
     )
     undecided = Separation("validation", "accuracy", "a", "b", Interval(0.01, 0.01, -0.01, 0.03), 100, 0.05, 2345)
-    return Results("text-classification", ("accuracy",), reports, rows, scored=5, separation=undecided)
+    place = Accuracy(0.9, 0.85, 0.93)
+    return Results(
+        "text-classification",
+        ("accuracy",),
+        reports,
+        rows,
+        scored=5,
+        separation=undecided,
+        diversity={"test": Diversity(2, 0.1, None, 0.3, 0.6)},
+        calibration=(Calibration("greedy", {"test": Interval(0.1, 0.01, 0.08, 0.12)}, 1.5, {}),),
+        robustness=(
+            Robustness("test", "tweets", (Position("a", True, place, place, None),), why_not="too few"),
+            Robustness("test", "news", (Position("a", True, place, place, Interval(0.1, 0.1, 0, 0.2)),), 0.8, -0.1),
+        ),
+    )
 
 
 def test_json_and_back_gives_the_same_table() -> None:
@@ -50,6 +67,11 @@ def test_json_and_back_gives_the_same_table() -> None:
     again = Results.from_json(content)
     assert again.to_json() == results().to_json()
     assert again.rows[1].difference["news"]["accuracy"] == results().rows[1].difference["news"]["accuracy"]
+    assert (again.diversity, again.calibration, again.robustness) == (
+        results().diversity,
+        results().calibration,
+        results().robustness,
+    )
     assert again.rows[1].paired == results().rows[1].paired and again.separation == results().separation
     assert again.datasets["test"].source.text == ("premise", "hypothesis")
     assert again.rows[0].difference == {}
