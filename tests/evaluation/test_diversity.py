@@ -35,6 +35,11 @@ def test_four_rows_counted_by_hand() -> None:
     assert found.kappa == 0.0
 
 
+def test_two_different_wrong_answers_are_no_disagreement_on_what_is_right() -> None:
+    a, b = (np.eye(3, dtype=np.float32)[[answer, 0]] for answer in (1, 2))
+    assert diversity([a, b], np.array([0, 0])).disagreement == 0.0
+
+
 def test_a_pair_agrees_with_scikit_learn_and_scipy() -> None:
     from scipy.special import softmax  # type: ignore[import-untyped]
     from scipy.stats import entropy  # type: ignore[import-untyped]
