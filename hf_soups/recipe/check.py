@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import ml_dtypes
@@ -13,12 +13,12 @@ from hf_soups import methods as _methods  # noqa: F401  (importing it registers 
 from hf_soups.errors import RecipeError, did_you_mean
 from hf_soups.method import Method, get
 from hf_soups.recipe.arguments import arguments
-from hf_soups.recipe.types import Evaluate, Recipe, Select
+from hf_soups.recipe.check_select import check_select
+from hf_soups.recipe.types import Evaluate, Recipe
+from hf_soups.recipe.values import one_of
 
 ROLES = ("select", "fit", "calibrate", "test", "shift")
-STRATEGIES = ("uniform", "greedy")
 TASKS = ("text-classification",)
-TIES = (">=", ">")
 DTYPES: Mapping[str, np.dtype] = {
     "float64": np.dtype(np.float64),
     "float32": np.dtype(np.float32),
@@ -53,20 +53,12 @@ def check(recipe: Recipe, nested: bool = False) -> Recipe:
     if recipe.evaluate is not None:
         _check_evaluate(recipe.evaluate)
     if recipe.select is not None:
-        _check_select(recipe.select, recipe.evaluate)
+        check_select(recipe, recipe.select)
     if recipe.output.dtype is not None:
         one_of(recipe.output.dtype, DTYPES, "output: dtype")
     if recipe.output.max_shard_size < 1:
         raise RecipeError("output: max_shard_size must be at least one byte")
     return recipe
-
-
-def one_of(value: str, options: Iterable[str], where: str) -> str:
-    """`value` if it is an option, else a RecipeError with a suggestion."""
-    choices = list(options)
-    if value not in choices:
-        raise RecipeError(f"{where}: unknown value {value!r}{did_you_mean(str(value), choices)}")
-    return value
 
 
 def _check_values(method: Method, values: Mapping[str, Any], where: str, each_only: bool = False) -> None:
@@ -122,19 +114,3 @@ def _check_evaluate(evaluate: Evaluate) -> None:
     for key, size in (("batch_size", evaluate.batch_size), ("max_length", evaluate.max_length)):
         if size is not None and size < 1:
             raise RecipeError(f"evaluate: {key} must be at least 1, got {size}")
-
-
-def _check_select(select: Select, evaluate: Evaluate | None) -> None:
-    one_of(select.strategy, STRATEGIES, "select: strategy")
-    one_of(select.tie, TIES, "select: tie")
-    if evaluate is None:
-        if select.strategy == "uniform":
-            return
-        raise RecipeError(f"select: {select.strategy} needs evaluate: with a dataset of role select")
-    chosen = [name for name, data in evaluate.datasets.items() if data.role == "select"]
-    if select.on is not None:
-        one_of(select.on, chosen, "select: on")
-    elif len(chosen) != 1 and select.strategy != "uniform":
-        raise RecipeError(f"select: on: which dataset? {len(chosen)} have role select")
-    if select.metric is not None:
-        one_of(select.metric, evaluate.metrics, "select: metric")

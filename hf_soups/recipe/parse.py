@@ -8,11 +8,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from hf_soups.errors import RecipeError, did_you_mean
+from hf_soups.errors import RecipeError
 from hf_soups.method import get
 from hf_soups.recipe import strict_yaml
 from hf_soups.recipe.check import check
-from hf_soups.recipe.types import Data, Evaluate, Ingredient, Output, Override, Recipe, Select
+from hf_soups.recipe.parse_select import parse_select
+from hf_soups.recipe.types import Data, Evaluate, Ingredient, Output, Override, Recipe
+from hf_soups.recipe.values import integer as _integer
+from hf_soups.recipe.values import known as _known
+from hf_soups.recipe.values import mapping as _mapping
+from hf_soups.recipe.values import sequence as _list
+from hf_soups.recipe.values import string as _string
 
 MAX_SIZE = 2.0**63  # bytes; the largest file that anything can address
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -68,7 +74,7 @@ def _recipe(content: Any, where: str, folder: Path | None) -> Recipe:
         elif key == "overrides":
             made[key] = tuple(_override(o, f"overrides: #{n}") for n, o in enumerate(_list(value, key), 1))
         elif key == "select":
-            made[key] = Select(**_strings(_mapping(value, key, Select), key))
+            made[key] = parse_select(value)
         elif key == "evaluate":
             made[key] = _evaluate(value, folder)
         elif key == "output":
@@ -184,44 +190,3 @@ def local(reference: str, folder: Path | None) -> str:
     if not path.is_absolute():
         path = (folder or Path.cwd()) / path
     return str(path.resolve()) if looks_local or path.exists() else reference
-
-
-def _mapping(value: Any, where: str, kind: type | None = None) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise RecipeError(f"{where}: keys and values are needed, got {_shown(value)}")
-    if kind is not None:
-        _known(value, [f.name for f in fields(kind)], where)
-    return dict(value)
-
-
-def _known(content: Mapping[str, Any], keys: list[str], where: str) -> None:
-    for key in content:
-        if key not in keys:
-            raise RecipeError(f"{where}: unknown key {key!r}{did_you_mean(key, keys)}")
-
-
-def _list(value: Any, where: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise RecipeError(f"{where}: a list is needed, got {_shown(value)}")
-    return value
-
-
-def _string(value: Any, where: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise RecipeError(f"{where}: a text is needed, got {_shown(value)}")
-    return value
-
-
-def _strings(content: Mapping[str, Any], where: str) -> dict[str, str]:
-    return {k: _string(v, f"{where}: {k}") for k, v in content.items() if v is not None}
-
-
-def _integer(value: Any, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise RecipeError(f"{where}: a whole number is needed, got {_shown(value)}")
-    return value
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

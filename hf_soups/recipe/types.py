@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hf_soups.recipe.strategies import Search, Sweep
+
 
 @dataclass(frozen=True)
 class Ingredient:
@@ -59,15 +61,19 @@ class Override:
 class Select:
     """How the soup is chosen: `uniform` takes every ingredient, `greedy` those that help.
 
+    `sweep` tries one parameter's values, `search` lets Optuna propose values of several.
+
     on: name of the dataset with role `select`; may be left out where there is only one.
     metric: a metric of the evaluation; default: its first.
     tie: `>=` accepts an equal score (paper), `>` does not (released code).
+    options: what the strategies sweep and search are told; in YAML, keys beside the others.
     """
 
     strategy: str = "greedy"
     on: str | None = None
     metric: str | None = None
     tie: str = ">="
+    options: Sweep | Search | None = None
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import numpy as np
 from hf_soups.checkpoint import Checkpoint
 from hf_soups.engine import Device
 from hf_soups.evaluation.evaluator import Evaluator
-from hf_soups.recipe import Ingredient, Recipe
+from hf_soups.recipe import Ingredient, Recipe, arguments
 from hf_soups.soup import Open, Soup
+from hf_soups.soup.assets import SoupAssets
 
 TOKENIZER_FILES = ("tokeniz", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "sentencepiece")
 
@@ -45,7 +46,8 @@ class Candidates:
         plain = recipe.method == "average" and not recipe.overrides and recipe.output.dtype is None
         if plain and len(recipe.ingredients) == 1:
             return self.open(recipe.ingredients[0])
-        return Soup(recipe, self.open, device=self._device)
+        soup = Soup(recipe, self.open, device=self._device)
+        return _copied(soup) or soup
 
     def score(self, recipe: Recipe, dataset: str, metric: str) -> float:
         """Held-out score of the soup that a recipe describes."""
@@ -54,8 +56,9 @@ class Candidates:
 
     def logits(self, checkpoint: Checkpoint, datasets: Iterable[str] | None = None) -> Mapping[str, np.ndarray]:
         """Predictions on the named datasets (default: all), from the cache where they were made before."""
+        settings = _files(checkpoint.assets)
         return self.evaluator.all_logits(
-            checkpoint.fingerprint(), lambda: self._load(checkpoint), _tokenizer(checkpoint), datasets=datasets
+            checkpoint.fingerprint(), lambda: self._load(checkpoint), settings, datasets=datasets
         )
 
     def _load(self, checkpoint: Checkpoint) -> tuple[Any, Any]:
@@ -69,10 +72,25 @@ class Candidates:
         return self._model[1], load_tokenizer(checkpoint)
 
 
-def _tokenizer(checkpoint: Checkpoint) -> dict[str, str]:
+def _copied(soup: Soup) -> Checkpoint | None:
+    """The one model that a soup is a copy of, such as the base at alpha 0, so that it is not run again."""
+    recipe, parts = soup.recipe, soup.ingredients
+    if soup.method.kind != "linear" or recipe.overrides:
+        return None
+    weights = soup.method.coefficients(len(parts), arguments(recipe))
+    if soup.method.needs_base:
+        parts, weights = [soup.required_base, *parts], np.concatenate([[1 - weights.sum()], weights])
+    used = [(part, weight) for part, weight in zip(parts, weights, strict=True) if weight != 0]
+    if len(used) != 1 or used[0][1] != 1 or dict(used[0][0].specs) != dict(soup.specs):
+        return None
+    same = SoupAssets(used[0][0].assets, soup.specs, soup.alignment.labels)
+    return used[0][0] if _files(same) == _files(soup.assets) else None
+
+
+def _files(assets: Mapping[str, bytes]) -> dict[str, str]:
     """What, beside the weights, decides the logits and is known without a model."""
     digest = hashlib.sha256()
-    for name in sorted(checkpoint.assets):
+    for name in sorted(assets):
         if name == "config.json" or any(part in name for part in TOKENIZER_FILES):
-            digest.update(name.encode() + b"\0" + checkpoint.assets[name])
+            digest.update(name.encode() + b"\0" + assets[name])
     return {"files": digest.hexdigest()}
