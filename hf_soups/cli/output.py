@@ -16,7 +16,7 @@ from hf_soups.planning import Plan
 if TYPE_CHECKING:
     from hf_soups.evaluation.results import Results
     from hf_soups.evaluation.statistics import Interval
-    from hf_soups.selection import Selection
+    from hf_soups.selection import Curve, Selection, Study
 
 MARKS = {"error": "✗", "warning": "!", "note": "·"}
 
@@ -129,11 +129,34 @@ def show_verdict(printer: Printer, results: Results) -> None:
 
 
 def show_selection(printer: Printer, selection: Selection) -> None:
-    """Each ingredient's turn."""
+    """Each ingredient's turn, each value of a sweep, or the trials of a search that may be chosen."""
+    if selection.curve is not None:
+        return _show_curve(printer, selection, selection.curve)
+    if selection.study is not None:
+        return _show_study(printer, selection.study)
     printer.say(f"greedy on {selection.on} by {selection.metric} (kept if the soup's score {selection.tie} the best)")
     for step in selection.steps:
         mark = "kept" if step.kept else "left"
         printer.say(f"  {mark}  {step.ingredient}: alone {step.alone:.4f}, soup with it {step.candidate:.4f}")
+
+
+def _show_curve(printer: Printer, selection: Selection, curve: Curve) -> None:
+    printer.say(f"sweep of {curve.parameter}: {curve.chosen:g} ({curve.rule})")
+    for point in curve.points:
+        mark = "taken" if point.value == curve.chosen else ""
+        scores = ", ".join(f"{name} {score:.4f}" for name, score in point.scores.items())
+        printer.say(f"  {mark:<5}  {curve.parameter} {point.value:g}: {scores}")
+
+
+def _show_study(printer: Printer, study: Study) -> None:
+    bound = f", with {study.constraint}" if study.constraint else ""
+    printer.say(f"search of {len(study.trials)} trials by {study.sampler}, best {study.objectives[0]}{bound}")
+    for trial in study.trials:
+        if trial.front:
+            mark = "taken" if trial.number == study.chosen else "front"
+            values = ", ".join(f"{p} {v if isinstance(v, str) else f'{v:.4g}'}" for p, v in trial.values.items())
+            scores = ", ".join(f"{name} {score:.4f}" for name, score in trial.scores.items())
+            printer.say(f"  {mark}  #{trial.number} {values}: {scores}")
 
 
 def _interval(found: Interval) -> str:

@@ -15,6 +15,7 @@ from hf_soups.method import get
 from hf_soups.pipeline.stream import remarks
 from hf_soups.planning import Plan, describe
 from hf_soups.recipe import Ingredient, Recipe
+from hf_soups.selection import needs_base, outline
 from hf_soups.soup import Soup
 
 
@@ -29,9 +30,9 @@ def prepare(
     """
     _check_metrics(recipe)
     pinned = opener.pin(recipe)
-    if pinned.base is None and get(pinned.method).needs_base:
+    if pinned.base is None and needs_base(pinned):
         pinned = replace(pinned, base=_infer_base(pinned, opener))
-    soup = Soup(replace(pinned, select=None), opener.headers, device=device)
+    soup = Soup(outline(pinned), opener.headers, device=device)
     _check_local_names(soup)
     parts = [*pinned.ingredients, *([pinned.base] if pinned.base else [])]
     downloads = [opener.to_download(part, stream) for part in parts]
@@ -68,9 +69,10 @@ def _infer_base(recipe: Recipe, opener: Opener) -> Ingredient:
     said = {i.label: opener.headers(i).origin.bases for i in recipe.ingredients if isinstance(i.model, str)}
     found = set(said.values())
     if len(found) != 1 or len(next(iter(found))) != 1:
+        what = recipe.select.strategy if recipe.select and not get(recipe.method).needs_base else recipe.method
         listed = "; ".join(f"{name}: {', '.join(bases) or 'none'}" for name, bases in said.items())
         raise RecipeError(
-            f"{recipe.method} needs a base, and the ingredients' cards do not agree on one ({listed}); name it "
+            f"{what} needs a base, and the ingredients' cards do not agree on one ({listed}); name it "
             "with base: (--base)"
         )
     (base,) = next(iter(found))

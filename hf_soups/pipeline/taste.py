@@ -12,7 +12,7 @@ from hf_soups.errors import RecipeError
 from hf_soups.hub.opening import Opener
 from hf_soups.pipeline.listener import Listener
 from hf_soups.recipe import Recipe, Select
-from hf_soups.selection import Selection, greedy
+from hf_soups.selection import Selection, greedy, search, sweep
 from hf_soups.soup import Soup
 
 if TYPE_CHECKING:
@@ -47,9 +47,13 @@ def candidates_for(recipe: Recipe, soup: Soup, opener: Opener, token: str | None
 
 
 def select(recipe: Recipe, candidates: Candidates, listener: Listener) -> Selection | None:
-    """The greedy soup, where the recipe asks for one."""
+    """What the recipe's strategy chooses; None where it asks for no choice."""
     if recipe.select is None or recipe.select.strategy == "uniform":
         return None
+    if recipe.select.strategy == "sweep":
+        return _sweep(recipe, recipe.select, candidates, listener)
+    if recipe.select.strategy == "search":
+        return _search(recipe, candidates, listener)
     on, metric, sign = _target(recipe, candidates)
 
     def score(candidate: Recipe) -> float:
@@ -57,6 +61,56 @@ def select(recipe: Recipe, candidates: Candidates, listener: Listener) -> Select
         return candidates.score(candidate, on, metric)
 
     return greedy(recipe, score, replace(recipe.select, on=on, metric=metric), sign)
+
+
+def select_without_data(recipe: Recipe) -> Selection | None:
+    """A sweep's fixed or default value; None where the recipe asks for no choice."""
+    return sweep(recipe, None) if recipe.select and recipe.select.strategy == "sweep" else None
+
+
+def _sweep(recipe: Recipe, asked: Select, candidates: Candidates, listener: Listener) -> Selection:
+    from hf_soups.evaluation.splits import REPORT_ROLES
+
+    evaluator = candidates.evaluator
+    metric = asked.metric or next(iter(evaluator.metrics))
+    shown = [name for role in ("select", *REPORT_ROLES) for name in evaluator.names(role)]
+
+    def measure(candidate: Recipe) -> dict[str, float]:
+        listener.tell(f"measuring {_said(candidate)}")
+        logits = candidates.logits(candidates.checkpoint(candidate), shown)
+        return {name: evaluator.score(logits[name], name, metric) for name in shown}
+
+    if not evaluator.names("select"):
+        return sweep(recipe, None, replace(asked, metric=metric), measure=measure)
+    on, metric, sign = _target(recipe, candidates)
+
+    def score(candidate: Recipe) -> float:
+        listener.tell(f"scoring {_said(candidate)}")
+        return candidates.score(candidate, on, metric)
+
+    return sweep(recipe, score, replace(asked, on=on, metric=metric), sign, measure)
+
+
+def _search(recipe: Recipe, candidates: Candidates, listener: Listener) -> Selection:
+    evaluator = candidates.evaluator
+
+    def score(candidate: Recipe, on: str, metric: str) -> float:
+        listener.tell(f"scoring {_said(candidate)} on {on}")
+        return candidates.score(candidate, on, metric)
+
+    def greater_is_better(metric: str) -> bool:
+        return evaluator.metrics[metric].greater_is_better
+
+    parts = [*recipe.ingredients, *([recipe.base] if recipe.base else [])]
+    inputs = [candidates.open(part).fingerprint() for part in parts]
+    inputs += [evaluator.reports[name].fingerprint for name in evaluator.names("select")]
+    return search(recipe, score, greater_is_better, evaluator.cache.folder, inputs=inputs)
+
+
+def _said(recipe: Recipe) -> str:
+    """`ties (density 0.2)`"""
+    values = ", ".join(f"{name} {value:g}" for name, value in recipe.parameters.items())
+    return f"{recipe.method} ({values})" if values else recipe.method
 
 
 def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -> Results:
@@ -84,7 +138,8 @@ def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -
         rows.append(evaluator.row(*_name_of_all(recipe, selection), everything, best))
     if selection is not None:
         chosen = candidates.logits(candidates.checkpoint(selection.recipe))
-        rows.append(evaluator.row("greedy soup", "greedy", chosen, best))
+        kind: Kind = "greedy" if selection.strategy == "greedy" else "chosen"
+        rows.append(evaluator.row(f"{selection.strategy} soup", kind, chosen, best))
     if len(logits) > 1:
         together = {name: evaluator.ensemble([one[name] for one in logits]) for name in logits[0]}
         rows.append(evaluator.row("ensemble", "ensemble", together, best))
