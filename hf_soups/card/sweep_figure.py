@@ -41,11 +41,16 @@ def sweep_figure(selection: Selection, results: Results, path: Path) -> bool:
         drawing = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
         FigureCanvasAgg(drawing)
         axes = drawing.add_subplot()
-        _lines(axes, selection, results)
-        _frame(axes, selection)
+        draw(axes, selection, results)
         path.parent.mkdir(parents=True, exist_ok=True)
         drawing.savefig(path, metadata={"Software": None})
     return True
+
+
+def draw(axes: Axes, selection: Selection, results: Results) -> None:
+    """All that is in the picture, of a selection with a curve."""
+    _lines(axes, selection, results)
+    _frame(axes, selection)
 
 
 def _lines(axes: Axes, selection: Selection, results: Results) -> None:
@@ -62,7 +67,7 @@ def _lines(axes: Axes, selection: Selection, results: Results) -> None:
         axes.plot(
             values,
             scores,
-            label=label.replace("$", r"\$"),
+            label=" " + label.replace("$", r"\$"),  # matplotlib leaves out labels that begin with an underscore
             color=colour,
             marker=marker,
             linestyle=dash,
