@@ -105,7 +105,7 @@ def run(recipe: Recipe, options: Options) -> Outcome:
     selection, results = None, None
     opened = opener.pull
     if pinned.evaluate is None:
-        selection = select_without_data(pinned)
+        selection = select_without_data(pinned, headers)
     else:
         pinned, candidates = candidates_for(pinned, headers, opener, options.token)
         opened = candidates.open

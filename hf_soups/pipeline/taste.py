@@ -63,15 +63,17 @@ def select(recipe: Recipe, candidates: Candidates, listener: Listener) -> Select
     return greedy(recipe, score, replace(recipe.select, on=on, metric=metric), sign)
 
 
-def select_without_data(recipe: Recipe) -> Selection | None:
-    """A sweep's fixed or default value; None where the recipe asks for no choice."""
-    return sweep(recipe, None) if recipe.select and recipe.select.strategy == "sweep" else None
+def select_without_data(recipe: Recipe, soup: Soup) -> Selection | None:
+    """A sweep's fixed or default value; None where the recipe asks for no choice. soup: of all ingredients."""
+    if recipe.select is None or recipe.select.strategy != "sweep":
+        return None
+    return sweep(recipe, None, names=soup.specs)
 
 
 def _sweep(recipe: Recipe, asked: Select, candidates: Candidates, listener: Listener) -> Selection:
     from hf_soups.evaluation.splits import REPORT_ROLES
 
-    evaluator = candidates.evaluator
+    evaluator, names = candidates.evaluator, candidates.open(recipe.ingredients[0]).specs
     metric = asked.metric or next(iter(evaluator.metrics))
     shown = [name for role in ("select", *REPORT_ROLES) for name in evaluator.names(role)]
 
@@ -81,14 +83,14 @@ def _sweep(recipe: Recipe, asked: Select, candidates: Candidates, listener: List
         return {name: evaluator.score(logits[name], name, metric) for name in shown}
 
     if not evaluator.names("select"):
-        return sweep(recipe, None, replace(asked, metric=metric), measure=measure)
+        return sweep(recipe, None, replace(asked, metric=metric), measure=measure, names=names)
     on, metric, sign = _target(recipe, candidates)
 
     def score(candidate: Recipe) -> float:
         listener.tell(f"scoring {_said(candidate)}")
         return candidates.score(candidate, on, metric)
 
-    return sweep(recipe, score, replace(asked, on=on, metric=metric), sign, measure)
+    return sweep(recipe, score, replace(asked, on=on, metric=metric), sign, measure, names)
 
 
 def _search(recipe: Recipe, candidates: Candidates, listener: Listener) -> Selection:

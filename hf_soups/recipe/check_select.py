@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from math import isfinite
 
 from hf_soups.errors import RecipeError, did_you_mean
@@ -18,6 +19,7 @@ WITHOUT_DATA = ("uniform", "sweep")  # the others have nothing to go by
 TIES = (">=", ">")
 SAMPLERS = ("tpe", "cmaes")
 ALPHA = "alpha"  # swept over any method's soup: its share on the line from the base to it
+SLOPE = "slope"  # swept over a linear method's `scale`: how much larger it is in the last layer than in the first
 
 
 def check_select(recipe: Recipe, select: Select) -> None:
@@ -43,12 +45,13 @@ def check_select(recipe: Recipe, select: Select) -> None:
 
 def swept(recipe: Recipe, name: str) -> Parameter:
     """The parameter that a sweep varies; RecipeError with a suggestion if the method has no such one."""
-    known = get(recipe.method).parameters
-    if name not in known and name != ALPHA:
-        raise RecipeError(
-            f"select: parameter: {recipe.method} has no parameter {name!r}{did_you_mean(name, [*known, ALPHA])}"
-        )
-    return known[name] if name in known else get("interpolate").parameters[ALPHA]
+    method = get(recipe.method)
+    known = {ALPHA: get("interpolate").parameters[ALPHA], **method.parameters}
+    if method.kind == "linear" and "scale" in known:  # other methods measure what they do over all layers together
+        known[SLOPE] = replace(known["scale"], name=SLOPE, default=0.0)
+    if name not in known:
+        raise RecipeError(f"select: parameter: {recipe.method} has no parameter {name!r}{did_you_mean(name, known)}")
+    return known[name]
 
 
 def check_sweep(recipe: Recipe, options: Sweep) -> None:

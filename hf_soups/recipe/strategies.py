@@ -10,7 +10,8 @@ from dataclasses import dataclass
 class Sweep:
     """Try one parameter's values, keep one.
 
-    parameter: of the recipe's method, or `alpha`: the soup's share on the line from the base to it (WiSE-FT).
+    parameter: of the recipe's method, or `alpha`: the soup's share on the line from the base to it (WiSE-FT), or
+        `slope`: by how much `scale` grows from the first layer to the last (LiNeS).
     values: to be tried; may be left out for alpha: 0 to 1 in steps of 0.05, the paper's grid.
     rule: `best` on the selection data (without any: the default), or a value that is fixed beforehand.
     """

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from hf_soups.method import get
 from hf_soups.recipe import Recipe, Search, Sweep, assign, check
+from hf_soups.recipe.check_select import ALPHA
 from hf_soups.recipe.places import METHOD
 from hf_soups.selection.sweep import at, default_of
 
@@ -29,5 +30,5 @@ def outline(recipe: Recipe) -> Recipe:
 def needs_base(recipe: Recipe) -> bool:
     """Whether the soup, or any that its selection tries, is made of differences from a base."""
     options = recipe.select.options if recipe.select else None
-    line = isinstance(options, Sweep) and options.parameter not in get(recipe.method).parameters
+    line = isinstance(options, Sweep) and options.parameter == ALPHA
     return line or get(outline(recipe).method).needs_base

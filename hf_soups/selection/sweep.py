@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from math import isnan
 
 from hf_soups.errors import RecipeError, SelectionError
 from hf_soups.method import get
 from hf_soups.recipe import Ingredient, Output, Recipe, Select, Sweep, check
-from hf_soups.recipe.check_select import ALPHA, check_sweep, swept
+from hf_soups.recipe.check_select import ALPHA, SLOPE, check_sweep, swept
+from hf_soups.selection.lines import lines
 from hf_soups.selection.trace import Curve, Point, Selection
 
 Score = Callable[[Recipe], float]
@@ -24,6 +25,7 @@ def sweep(
     select: Select | None = None,
     sign: int = 1,
     measure: Measure | None = None,
+    names: Collection[str] = (),
 ) -> Selection:
     """The recipe at the chosen value, and the curve of all of them.
 
@@ -31,6 +33,7 @@ def sweep(
     select: the sweep's options, and names of data and metric for the trace; default: the recipe's.
     sign: 1 if larger scores are better, -1 if smaller ones are.
     measure: scores on every dataset, by name; asked for only after the choice.
+    names: of the models' tensors; only a sweep of slope needs them.
 
     Raises RecipeError if a value makes no soup, before any is scored, and SelectionError if a score is not a number.
 
@@ -51,7 +54,7 @@ def sweep(
         fixed, rule = None, f"best {target}; of equal scores the one nearest to {default:g}".replace("  ", " ")
     grid = options.values or ALPHAS
     values = sorted(dict.fromkeys(grid if fixed is None else [*grid, fixed]))
-    candidates = {value: at(recipe, options.parameter, value) for value in values}
+    candidates = {value: at(recipe, options.parameter, value, names) for value in values}
     scores = {value: _number(score(made), options.parameter, value) for value, made in candidates.items() if score}
     chosen = fixed
     if chosen is None:
@@ -69,7 +72,7 @@ def sweep(
     )
 
 
-def at(recipe: Recipe, parameter: str, value: float) -> Recipe:
+def at(recipe: Recipe, parameter: str, value: float, names: Collection[str] = ()) -> Recipe:
     """The soup with one value of the parameter.
 
     alpha of a method that has none is the soup's share on the line from the base to it: at 1, the soup itself.
@@ -77,7 +80,8 @@ def at(recipe: Recipe, parameter: str, value: float) -> Recipe:
     plain = replace(recipe, select=None)
     if parameter in get(recipe.method).parameters:
         return check(replace(plain, parameters={**recipe.parameters, parameter: value}))
-    swept(recipe, parameter)  # else it is alpha
+    if swept(recipe, parameter).name == SLOPE:
+        return check(lines(plain, value, names))
     if value == 1:
         return check(plain)
     if recipe.method == "average":

@@ -124,20 +124,19 @@ def test_the_ends_for_a_soup_of_several_are_the_base_and_their_average(folder: P
     assert last.scores["test"] == value(found, "uniform soup", "test")
 
 
-def test_the_chosen_value_has_the_best_score_on_the_selection_data_alone(folder: Path) -> None:
-    found = outcome(
-        recipe(
-            folder,
-            "strategy: sweep, parameter: scale, values: {from: -1, to: 2, step: 0.5}",
-            head="method: task_arithmetic\nbase: ./base",
-        )
-    )
+@pytest.mark.parametrize("parameter", ["scale", "slope"])
+def test_the_chosen_value_has_the_best_score_on_the_selection_data_alone(folder: Path, parameter: str) -> None:
+    values = "{from: -1, to: 2, step: 0.5}"
+    head = "method: task_arithmetic\nbase: ./base"
+    found = outcome(recipe(folder, f"strategy: sweep, parameter: {parameter}, values: {values}", head=head))
     assert found.selection is not None and found.selection.curve is not None
     curve = found.selection.curve
     best = min(curve.points, key=lambda p: p.scores["validation"])
     assert curve.chosen == best.value
+    assert len({p.scores["validation"] for p in curve.points}) == len(curve.points)
     assert value(found, "sweep soup", "validation") == best.scores["validation"]
-    assert found.selection.recipe.parameters == {"scale": curve.chosen}
+    if parameter == "scale":
+        assert found.soup.recipe.parameters == {"scale": curve.chosen}
 
 
 def test_soup_yaml_has_the_chosen_value_and_makes_the_same_bytes_again(folder: Path) -> None:
