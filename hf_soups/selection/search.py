@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from math import isnan
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def search(
     Trial k draws from a stream of its own, seeded with the recipe's seed and k. The first objective decides; equal
     scores: the next one, then the earlier trial.
 
-    Raises SelectionError without Optuna, if no trial keeps the constraint, or if a score is not a number.
+    Raises SelectionError without Optuna, if no trial keeps the constraint, or if a score is not a finite number.
 
     Source: Optuna (Akiba et al. 2019, arXiv:1907.10902).
     """
@@ -151,7 +151,7 @@ def _said(target: Target, constraint: Constraint) -> str:
 
 
 def _number(score: float, target: Target, values: Mapping[str, float | str]) -> float:
-    if isnan(score):
+    if not isfinite(score):
         said = ", ".join(f"{place} {value}" for place, value in values.items())
-        raise SelectionError(f"{_name(target)} is not a number at {said}; make the space smaller")
+        raise SelectionError(f"{_name(target)} is {score:g}, not a finite number, at {said}; make the space smaller")
     return score

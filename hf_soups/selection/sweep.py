@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from math import isnan
+from math import isfinite
 
 from hf_soups.errors import RecipeError, SelectionError
 from hf_soups.method import get
@@ -16,7 +16,7 @@ from hf_soups.selection.trace import Curve, Point, Selection
 Score = Callable[[Recipe], float]
 Measure = Callable[[Recipe], Mapping[str, float]]
 
-ALPHAS = tuple(i / 20 for i in range(21))  # WiSE-FT, section 4: 0 to 1 in steps of 0.05
+ALPHAS = tuple(i / 20 for i in range(21))  # WiSE-FT: 0 to 1 in steps of 0.05
 
 
 def sweep(
@@ -35,10 +35,11 @@ def sweep(
     measure: scores on every dataset, by name; asked for only after the choice.
     names: of the models' tensors; only a sweep of slope needs them.
 
-    Raises RecipeError if a value makes no soup, before any is scored, and SelectionError if a score is not a number.
+    Raises RecipeError if a value makes no soup, before any is scored, and SelectionError if a score is not a finite
+    number.
 
-    Source: WiSE-FT (Wortsman et al. 2022), section 4; without data, its alpha 0.5. The paper has no rule for equal
-    scores: here the value nearest to the default is taken, of two as near the smaller.
+    Source: WiSE-FT (Wortsman et al. 2022, arXiv:2109.01903); without data, its alpha 0.5. The paper has no rule for
+    equal scores: here the value nearest to the default is taken, of two as near the smaller.
     """
     select = select or recipe.select or Select()
     options = select.options
@@ -97,6 +98,8 @@ def default_of(recipe: Recipe, parameter: str) -> float:
 
 
 def _number(score: float, parameter: str, value: float) -> float:
-    if isnan(score):
-        raise SelectionError(f"the score at {parameter} {value:g} is not a number; leave that value out")
+    if not isfinite(score):
+        raise SelectionError(
+            f"the score at {parameter} {value:g} is {score:g}, not a finite number; leave that value out"
+        )
     return score

@@ -13,7 +13,7 @@ import pytest
 
 from hf_soups import Ingredient, Recipe, RecipeError, SelectionError
 from hf_soups.recipe import Constraint, Range, Target
-from hf_soups.selection import Study, search, study
+from hf_soups.selection import Study, needs_base, outline, search, study
 from tests.selection.searching import BEST, density, recipe, run, smaller_is_better
 
 pytest.importorskip("optuna")
@@ -164,6 +164,13 @@ def test_methods_are_options_and_what_makes_no_soup_is_left_out(tmp_path: Path) 
         search(replace(three, select=replace(three.select, options=options)), score, smaller_is_better, tmp_path)  # type: ignore
 
 
+def test_the_outline_reads_the_base_if_any_method_that_is_tried_does() -> None:
+    tried: dict[str, Range | tuple[float | str, ...]] = {"method": ("average", "ties")}
+    made = replace(recipe(space=tried), method="average")
+    assert needs_base(made) and outline(made).method == "ties"
+    assert not needs_base(replace(recipe(space={"method": ("average", "karcher")}), method="average"))
+
+
 def test_a_named_study_of_other_models_is_not_resumed(tmp_path: Path) -> None:
     made = recipe(2, study="mine")
     search(made, valley, smaller_is_better, tmp_path, inputs=["sha-1"])
@@ -172,7 +179,9 @@ def test_a_named_study_of_other_models_is_not_resumed(tmp_path: Path) -> None:
 
 
 def test_a_score_that_is_not_a_number_stops_the_search_and_names_the_values(tmp_path: Path) -> None:
-    with pytest.raises(SelectionError, match=r"validation loss is not a number at parameters\.density 0\."):
+    with pytest.raises(
+        SelectionError, match=r"validation loss is nan, not a finite number, at parameters\.density 0\."
+    ):
         search(recipe(), lambda *_: float("nan"), smaller_is_better, tmp_path)
 
 

@@ -112,7 +112,7 @@ def test_alpha_of_another_methods_soup_has_that_soup_as_its_ingredient() -> None
 
 
 def test_a_score_that_is_not_a_number_is_refused_with_its_value() -> None:
-    with pytest.raises(SelectionError, match=r"the score at alpha 0\.5 is not a number"):
+    with pytest.raises(SelectionError, match=r"the score at alpha 0\.5 is nan, not a finite number"):
         sweep(recipe(), lambda made: float("nan"), asked("alpha", 0.5))
 
 
