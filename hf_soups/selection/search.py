@@ -77,12 +77,7 @@ def search(
             + (f" keeps {constraint}; loosen it, raise trials:, or widen the space" if constraint else "")
         )
     names = [_name(goal) for goal in goals]
-
-    def losses(trial: Trial) -> list[float]:
-        return [-sign * trial.scores[name] for sign, name in zip(signs, names, strict=True)]
-
-    best = min(feasible, key=lambda t: (losses(t), t.number))
-    front = [t.number for t in feasible if not any(_dominates(losses(o), losses(t)) for o in feasible)]
+    best, front = _ranked(feasible, dict(zip(names, signs, strict=True)))
     return Selection(
         recipe=check(replace(assign(recipe, best.values), select=None)),
         strategy="search",
@@ -109,6 +104,16 @@ def identity_of(recipe: Recipe, select: Select, inputs: Iterable[str]) -> str:
     fixed = replace(options, trials=0, study=None) if isinstance(options, Search) else options
     plain = replace(recipe, select=replace(select, options=fixed), output=Output(dtype=recipe.output.dtype))
     return hashlib.sha256("\n".join([to_yaml(plain), *inputs]).encode()).hexdigest()
+
+
+def _ranked(trials: Sequence[Trial], signs: Mapping[str, int]) -> tuple[Trial, list[int]]:
+    """The trial to choose, and the numbers of those that no other dominates. signs: of the objectives, in order."""
+
+    def losses(trial: Trial) -> list[float]:
+        return [-sign * trial.scores[name] for name, sign in signs.items()]
+
+    best = min(trials, key=lambda t: (losses(t), t.number))
+    return best, [t.number for t in trials if not any(_dominates(losses(o), losses(t)) for o in trials)]
 
 
 def _suggest(trial: Any, place: str, choices: Range | tuple[float | str, ...]) -> float | str:

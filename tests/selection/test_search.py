@@ -164,6 +164,15 @@ def test_methods_are_options_and_what_makes_no_soup_is_left_out(tmp_path: Path) 
         search(replace(three, select=replace(three.select, options=options)), score, smaller_is_better, tmp_path)  # type: ignore
 
 
+def test_what_makes_no_soup_is_left_out_with_a_constraint_and_several_objectives_too(tmp_path: Path) -> None:
+    space: dict[str, Range | tuple[float | str, ...]] = {f"ingredients.{i}.weight": (0.0, 1.0) for i in "ab"}
+    both, bound = (Target("validation"), Target("guard")), Constraint("guard", at_most=1.0)
+    for objectives, constraint in (((), bound), (both, None), (both, bound)):
+        made = replace(recipe(20, space=space, objectives=objectives, constraint=constraint), method="average")
+        found = traced(made, tmp_path, lambda r, on, metric: float(r.ingredients[0].parameters["weight"]))
+        assert found.unusable > 0 and len(found.trials) + found.unusable == 20
+
+
 def test_the_outline_reads_the_base_if_any_method_that_is_tried_does() -> None:
     tried: dict[str, Range | tuple[float | str, ...]] = {"method": ("average", "ties")}
     made = replace(recipe(space=tried), method="average")
