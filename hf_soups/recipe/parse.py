@@ -13,6 +13,7 @@ from hf_soups.method import get
 from hf_soups.recipe import strict_yaml
 from hf_soups.recipe.check import check
 from hf_soups.recipe.types import Data, Evaluate, Ingredient, Output, Override, Recipe, Select
+from hf_soups.recipe.weights import read_weights
 
 MAX_SIZE = 2.0**63  # bytes; the largest file that anything can address
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -73,6 +74,8 @@ def _recipe(content: Any, where: str, folder: Path | None) -> Recipe:
             made[key] = _evaluate(value, folder)
         elif key == "output":
             made[key] = _output(value)
+        elif key == "weights":
+            made[key] = read_weights((folder or Path.cwd()) / _string(value, key))
         elif key == "seed":
             made[key] = _integer(value, "seed")
         else:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hf_soups.recipe.weights import Weights
+
 
 @dataclass(frozen=True)
 class Ingredient:
@@ -133,6 +135,7 @@ class Recipe:
     base: Ingredient | None = None
     overrides: tuple[Override, ...] = ()
     select: Select | None = None
+    weights: Weights | None = None  # of every tensor: what a learned selection leaves
     evaluate: Evaluate | None = None
     output: Output = field(default_factory=Output)
     seed: int = 0
