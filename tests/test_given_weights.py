@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -136,8 +137,6 @@ def test_a_written_soup_is_made_again_from_its_recipe_and_weights(tmp_path: Path
     for file in ("model.safetensors", "soup.yaml", "soup.weights.json"):
         assert (tmp_path / "soup" / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
     lock = json.loads((tmp_path / "soup" / "soup.lock.json").read_text())
-    import hashlib
-
     content = (tmp_path / "soup" / "soup.weights.json").read_bytes()
     assert lock["weights"] == {"file": "soup.weights.json", "sha256": hashlib.sha256(content).hexdigest()}
     assert "soup.weights.json" in lock["outputs"]

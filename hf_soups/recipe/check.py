@@ -119,7 +119,7 @@ def _check_weights(recipe: Recipe) -> None:
         raise RecipeError(f"weights: they are of method average; {recipe.method} has parameters of its own")
     if recipe.select is not None:
         raise RecipeError("weights: they are what a selection found, so leave out select: or weights:")
-    parts = [recipe, *recipe.ingredients, *recipe.overrides]
+    parts: list[Any] = [recipe, *recipe.ingredients, *recipe.overrides]
     if any(part.parameters for part in parts) or any(o.ingredients for o in recipe.overrides):
         raise RecipeError("weights: they say how much of each ingredient, so leave out weight:")
     recipe.weights.check_ingredients([i.label for i in recipe.ingredients])
