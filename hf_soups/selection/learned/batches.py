@@ -26,9 +26,11 @@ class Batch:
 
 
 class Batches(Protocol):
-    """n examples, handed over piece by piece."""
+    """Examples, handed over piece by piece."""
 
-    n: int
+    @property
+    def n(self) -> int:
+        """Number of rows."""
 
     def pieces(self, rows: np.ndarray) -> Iterator[Batch]:
         """These rows, in any order, in batches that fit in memory."""
@@ -48,7 +50,10 @@ class TextBatches:
         self._lengths = np.array([len(ids) for ids in self._encoded["input_ids"]])
         self._labels = examples.labels
         self._size = size
-        self.n = examples.n
+
+    @property
+    def n(self) -> int:
+        return len(self._labels)
 
     def pieces(self, rows: np.ndarray) -> Iterator[Batch]:
         import torch

@@ -29,6 +29,7 @@ class StreamedSoup:
     model: is filled with the soup, and runs in evaluation mode; its dtype is that of the arithmetic.
     granularity: see `find_groups`.
     device: what computes the soup.
+    places: tensor → its name in the model.
     Buffers, and tensors that the recipe takes from one place, are not learned. Tensors that the model ties are one.
     """
 
@@ -48,12 +49,12 @@ class StreamedSoup:
         self._ingredients = soup.ingredients
         self._once = soup.bytes_read
         self._mixed = [name for name, treatment in soup.alignment.treatments.items() if treatment.rule == "method"]
-        where = places(model, soup)
+        self.places = places(model, soup)
         first: dict[int, str] = {}  # parameter → the first tensor that it holds
         self._learned: dict[str, torch.nn.Parameter] = {}
         self._same: dict[str, str] = {}
         for name in self._mixed:
-            parameter = parameters.get(where[name])
+            parameter = parameters.get(self.places[name])
             if parameter is not None:
                 self._same[name] = first.setdefault(id(parameter), name)
                 self._learned.setdefault(first[id(parameter)], parameter)

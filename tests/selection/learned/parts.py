@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -75,6 +75,9 @@ def bert(labels: int = LABELS, **config: object) -> Any:
     return BertForSequenceClassification(BertConfig(**settings))
 
 
+MODELS: Mapping[str, Callable[[], Any]] = {"linear": Linear, "tied": Tied, "bert": bert}
+
+
 @dataclass
 class Rows:
     """Tensors as batches of at most `size` rows."""
@@ -108,7 +111,7 @@ def rows_for(kind: str, n: int = 12, seed: int = 0) -> Rows:
 def model_of(kind: str, seed: int = 0) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return {"linear": Linear, "tied": Tied, "bert": bert}[kind]().double()
+        return MODELS[kind]().double()
 
 
 def states_of(kind: str, n: int, scale: float = 0.3) -> list[dict[str, torch.Tensor]]:

@@ -37,7 +37,7 @@ def in_memory(kind: str, states: list[dict[str, torch.Tensor]], rows: Rows, epoc
 
     def value(few: Any) -> Any:
         a = torch.softmax(z, dim=1)[0]
-        soup = {name: sum(a[i] * state[name] for i, state in enumerate(states)) for name in states[0]}
+        soup = {name: sum((a[i] * s[name] for i, s in enumerate(states)), torch.zeros(())) for name in states[0]}
         inputs = {key: tensor[few] for key, tensor in rows.inputs.items()}
         logits = functional_call(model, soup, args=(), kwargs=inputs).logits
         return torch.nn.functional.cross_entropy(beta * logits, rows.labels[few])
