@@ -5,6 +5,7 @@ from __future__ import annotations
 from hf_soups.card.answer import answer
 from hf_soups.card.evaluation import section
 from hf_soups.card.facts import Candidate, Facts
+from hf_soups.card.learning import learning, learning_sentence
 from hf_soups.card.markdown import LONGEST, code, escape, is_repo, listed, origin_link, plain, table
 from hf_soups.card.metadata import metadata, name
 from hf_soups.card.task import CLASSES
@@ -22,6 +23,7 @@ def render(facts: Facts) -> str:
         answer(facts),
         f"## How to use it\n\n{usage(facts)}",
         section(facts),
+        learning(facts),
         f"## Ingredients\n\n{ingredients(facts)}",
         f"## How to make it again\n\n{reproduction(facts)}",
         noticed(facts),
@@ -34,7 +36,7 @@ def summary(facts: Facts) -> str:
     """What this is, in one paragraph."""
     kept, selection = facts.kept, facts.selection
     chosen = ""
-    if selection is not None:
+    if selection is not None and selection.steps:
         rule = _paper_link(f"{escape(selection.strategy)} rule", SOUPS_PAPER)
         chosen = f", chosen from {len(facts.candidates)} candidates by the {rule} on {_target(selection)}"
         if facts.single:
@@ -51,9 +53,10 @@ def summary(facts: Facts) -> str:
         base = f" and {'its' if len(kept) == 1 else 'their'} base model {origin_link(facts.base)}"
     settings = ", ".join(f"{escape(n)} {value:g}" for n, value in facts.settings.items())
     method = _paper_link(escape(facts.method.title), facts.method.paper) + (f", with {settings}" if settings else "")
+    how = f"{learning_sentence(selection.learned)} " if selection is not None and selection.learned else ""
     return (
         f"A **model soup**: one model made of the weights of **{count}**{chosen}{base}. Method: {method}. "
-        "It is as large and as fast as a single one of them."
+        f"{how}It is as large and as fast as a single one of them."
     )
 
 

@@ -52,7 +52,7 @@ class Facts:
     candidates: all that were considered, best first if they were ranked.
     noticed: findings about the ingredients and the licence.
     languages, datasets: of the ingredients' cards, as far as known.
-    figure: whether there is a `figures/id-versus-ood.png`.
+    figure, weights_figure: whether there is a `figures/id-versus-ood.png`, and a `figures/learned-weights.png`.
     """
 
     method: Method
@@ -74,6 +74,7 @@ class Facts:
     datasets: tuple[str, ...] = ()
     overridden: bool = False
     figure: bool = False
+    weights_figure: bool = False
 
     @property
     def kept(self) -> tuple[Candidate, ...]:
@@ -94,6 +95,7 @@ def gather(
     repo_id: str | None = None,
     versions: Mapping[str, str] | None = None,
     figure: bool = False,
+    weights_figure: bool = False,
     remarks: Sequence[str] = (),
 ) -> Facts:
     """The facts of a soup.
@@ -128,6 +130,7 @@ def gather(
         library_name="transformers" if "config.json" in soup.assets else None,
         overridden=bool(soup.recipe.overrides),
         figure=figure,
+        weights_figure=weights_figure,
     )
 
 
@@ -168,6 +171,9 @@ def _kind(checkpoint: Checkpoint) -> str:
 
 def _weights(soup: Soup) -> list[float | None]:
     """Share of each ingredient, where one number says it for every tensor."""
+    if soup.recipe.weights is not None:
+        rows = np.array(list(soup.recipe.weights.tensors.values()))  # [tensors, n]
+        return [float(column[0]) if np.ptp(column) == 0 else None for column in rows.T]
     values = arguments(soup.recipe)
     n = len(soup.ingredients)
     if soup.method.kind == "linear":

@@ -8,6 +8,7 @@ from pathlib import Path
 from hf_soups.card.body import render
 from hf_soups.card.facts import gather
 from hf_soups.card.scatter import FIGURE, figure
+from hf_soups.card.weights_figure import WEIGHTS_FIGURE, weights_figure
 from hf_soups.checkpoint import Checkpoint, write_text
 from hf_soups.evaluation.results import Results
 from hf_soups.recipe import Ingredient
@@ -25,7 +26,12 @@ def write(
     repo_id: str | None = None,
     remarks: Sequence[str] = (),
 ) -> None:
-    """README.md, and the figure where there are a test and a shifted dataset; parameters as for `gather`."""
+    """README.md, a figure where there are a test and a shifted dataset, and one of learned weights; parameters as for
+    `gather`."""
     drawn = results is not None and figure(results, folder / FIGURE)
-    facts = gather(soup, selection, results, candidates, license, repo_id, figure=drawn, remarks=remarks)
+    learned = selection.learned if selection else None
+    mapped = learned is not None and weights_figure(learned, folder / WEIGHTS_FIGURE)
+    facts = gather(
+        soup, selection, results, candidates, license, repo_id, figure=drawn, weights_figure=mapped, remarks=remarks
+    )
     write_text(folder / "README.md", render(facts))

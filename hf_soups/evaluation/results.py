@@ -11,7 +11,7 @@ from hf_soups.errors import EvaluationError
 from hf_soups.evaluation.examples import Source
 from hf_soups.evaluation.statistics import Interval
 
-Kind = Literal["base", "ingredient", "uniform", "greedy", "soup", "ensemble"]
+Kind = Literal["base", "ingredient", "uniform", "greedy", "chosen", "soup", "ensemble"]
 Scores = Mapping[str, Mapping[str, Interval]]  # dataset → metric → value
 
 

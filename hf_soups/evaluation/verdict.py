@@ -10,7 +10,7 @@ from hf_soups.evaluation.results import DatasetReport, Results, Row
 from hf_soups.evaluation.splits import REPORT_ROLES
 from hf_soups.evaluation.statistics import Interval
 
-SOUPS = ("greedy", "soup", "uniform")
+SOUPS = ("greedy", "chosen", "soup", "uniform")
 SAME = "not distinguishable"
 
 

@@ -13,10 +13,11 @@ from hf_soups import methods as _methods  # noqa: F401  (importing it registers 
 from hf_soups.errors import RecipeError, did_you_mean
 from hf_soups.method import Method, get
 from hf_soups.recipe.arguments import arguments
+from hf_soups.recipe.learning import Learning, check_learning
 from hf_soups.recipe.types import Evaluate, Recipe, Select
 
 ROLES = ("select", "fit", "calibrate", "test", "shift")
-STRATEGIES = ("uniform", "greedy")
+STRATEGIES = ("uniform", "greedy", "learned")
 TASKS = ("text-classification",)
 TIES = (">=", ">")
 DTYPES: Mapping[str, np.dtype] = {
@@ -56,6 +57,8 @@ def check(recipe: Recipe, nested: bool = False) -> Recipe:
         _check_evaluate(recipe.evaluate)
     if recipe.select is not None:
         _check_select(recipe.select, recipe.evaluate)
+        if recipe.select.strategy == "learned":
+            check_learning(recipe, recipe.select.options or Learning())
     if recipe.output.dtype is not None:
         one_of(recipe.output.dtype, DTYPES, "output: dtype")
     if recipe.output.max_shard_size < 1:
@@ -142,6 +145,10 @@ def _check_evaluate(evaluate: Evaluate) -> None:
 def _check_select(select: Select, evaluate: Evaluate | None) -> None:
     one_of(select.strategy, STRATEGIES, "select: strategy")
     one_of(select.tie, TIES, "select: tie")
+    if select.strategy == "learned":
+        return
+    if select.options is not None:
+        raise RecipeError(f"select: options are those of learned weights; {select.strategy} takes none")
     if evaluate is None:
         if select.strategy == "uniform":
             return

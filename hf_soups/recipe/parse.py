@@ -11,7 +11,8 @@ from typing import Any
 from hf_soups.errors import RecipeError, did_you_mean
 from hf_soups.method import get
 from hf_soups.recipe import strict_yaml
-from hf_soups.recipe.check import check
+from hf_soups.recipe.check import STRATEGIES, check, one_of
+from hf_soups.recipe.learning import Learning
 from hf_soups.recipe.types import Data, Evaluate, Ingredient, Output, Override, Recipe, Select
 from hf_soups.recipe.weights import read_weights
 
@@ -69,7 +70,7 @@ def _recipe(content: Any, where: str, folder: Path | None) -> Recipe:
         elif key == "overrides":
             made[key] = tuple(_override(o, f"overrides: #{n}") for n, o in enumerate(_list(value, key), 1))
         elif key == "select":
-            made[key] = Select(**_strings(_mapping(value, key, Select), key))
+            made[key] = _select(value)
         elif key == "evaluate":
             made[key] = _evaluate(value, folder)
         elif key == "output":
@@ -123,6 +124,28 @@ def _override(entry: Any, where: str) -> Override:
     )
 
 
+def _select(value: Any) -> Select:
+    """Which keys it may have depends on the strategy."""
+    content = {k: v for k, v in _mapping(value, "select").items() if v is not None}
+    where = "select: strategy"
+    if one_of(_string(content.get("strategy", Select.strategy), where), STRATEGIES, where) != "learned":
+        _known(content, ["strategy", "on", "metric", "tie"], "select")
+        texts: dict[str, Any] = _strings(content, "select")
+        return Select(**texts)
+    _known(content, ["strategy", *(f.name for f in fields(Learning))], "select")
+    made: dict[str, Any] = {}
+    for key, entry in content.items():
+        if key in ("beta", "linear"):
+            made[key] = _boolean(entry, f"select: {key}")
+        elif key in ("epochs", "batch_size"):
+            made[key] = _integer(entry, f"select: {key}")
+        elif key == "lr":
+            made[key] = _number(entry, "select: lr")
+        elif key != "strategy":
+            made[key] = _string(entry, f"select: {key}")
+    return Select("learned", options=Learning(**made))
+
+
 def _evaluate(value: Any, folder: Path | None) -> Evaluate:
     content = dict(_mapping(value, "evaluate", Evaluate))
     datasets = _mapping(content.pop("datasets", None) or {}, "evaluate: datasets")
@@ -167,9 +190,7 @@ def _output(value: Any) -> Output:
         elif key == "max_shard_size":
             made[key] = parse_size(entry, "output: max_shard_size")
         elif key == "private":
-            if not isinstance(entry, bool):
-                raise RecipeError(f"output: private: true or false, got {entry!r}")
-            made[key] = entry
+            made[key] = _boolean(entry, "output: private")
         else:
             made[key] = _string(entry, f"output: {key}")
     return Output(**made)
@@ -222,6 +243,18 @@ def _strings(content: Mapping[str, Any], where: str) -> dict[str, str]:
 def _integer(value: Any, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise RecipeError(f"{where}: a whole number is needed, got {_shown(value)}")
+    return value
+
+
+def _number(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RecipeError(f"{where}: a number is needed, got {_shown(value)}")
+    return float(value)
+
+
+def _boolean(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise RecipeError(f"{where}: true or false, got {_shown(value)}")
     return value
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hf_soups.recipe.learning import Learning
 from hf_soups.recipe.weights import Weights
 
 
@@ -59,17 +60,20 @@ class Override:
 
 @dataclass(frozen=True)
 class Select:
-    """How the soup is chosen: `uniform` takes every ingredient, `greedy` those that help.
+    """How the soup is chosen: `uniform` takes every ingredient, `greedy` those that help, `learned` so much of
+    each as a loss says.
 
     on: name of the dataset with role `select`; may be left out where there is only one.
     metric: a metric of the evaluation; default: its first.
     tie: `>=` accepts an equal score (paper), `>` does not (released code).
+    options: what the strategy learned is told; in YAML, keys beside the others.
     """
 
     strategy: str = "greedy"
     on: str | None = None
     metric: str | None = None
     tie: str = ">="
+    options: Learning | None = None
 
 
 @dataclass(frozen=True)

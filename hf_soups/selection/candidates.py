@@ -27,7 +27,7 @@ class Candidates:
 
     def __init__(self, evaluator: Evaluator, open: Open, device: Device | None = None) -> None:
         self.evaluator = evaluator
-        self._device = device
+        self.device = device
         self._source = open
         self._opened: dict[tuple[Any, ...], Checkpoint] = {}
         self._model: tuple[bytes, Any] | None = None
@@ -35,7 +35,7 @@ class Candidates:
     def open(self, ingredient: Ingredient) -> Checkpoint:
         key = (ingredient.model, ingredient.subfolder, ingredient.base)
         if isinstance(ingredient.model, Recipe):
-            return Soup(ingredient.model, self.open, nested=True, device=self._device)
+            return Soup(ingredient.model, self.open, nested=True, device=self.device)
         if key not in self._opened:
             self._opened[key] = self._source(ingredient)
         return self._opened[key]
@@ -45,7 +45,7 @@ class Candidates:
         plain = recipe.method == "average" and not recipe.overrides and recipe.output.dtype is None
         if plain and len(recipe.ingredients) == 1:
             return self.open(recipe.ingredients[0])
-        return Soup(recipe, self.open, device=self._device)
+        return Soup(recipe, self.open, device=self.device)
 
     def score(self, recipe: Recipe, dataset: str, metric: str) -> float:
         """Held-out score of the soup that a recipe describes."""

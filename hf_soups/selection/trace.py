@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hf_soups.recipe import Recipe
+from hf_soups.selection.learned.trace import Learned
 
 
 @dataclass(frozen=True)
@@ -26,20 +27,24 @@ class Step:
 class Selection:
     """The recipe that was chosen, and how.
 
-    order: the rule that sorted the ingredients; tie: `>=` or `>`.
+    order: the rule that sorted the ingredients; tie: `>=` or `>`; steps: their turns, in a greedy selection.
+    learned: of learned weights.
     """
 
     recipe: Recipe
     strategy: str
     metric: str
     on: str
-    tie: str
-    order: str
-    steps: tuple[Step, ...]
+    tie: str = ""
+    order: str = ""
+    steps: tuple[Step, ...] = ()
+    learned: Learned | None = None
 
     @property
     def kept(self) -> tuple[str, ...]:
         """Names of the ingredients in the soup, in the order in which they came in."""
+        if not self.steps:
+            return tuple(i.label for i in self.recipe.ingredients)
         return tuple(s.ingredient for s in self.steps if s.kept)
 
     def to_json(self) -> dict[str, Any]:
@@ -47,4 +52,4 @@ class Selection:
         content = asdict(self)
         content.pop("recipe")
         content["steps"] = [asdict(s) for s in self.steps]
-        return content
+        return {k: v for k, v in content.items() if k != "learned" or v is not None}

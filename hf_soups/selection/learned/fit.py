@@ -9,38 +9,14 @@ from typing import Any
 import numpy as np
 
 from hf_soups.errors import SelectionError
+from hf_soups.recipe import Learning
 from hf_soups.selection.learned.batches import Batches
 from hf_soups.selection.learned.loss import loss
 from hf_soups.selection.learned.mixing import gradient, mixing_weights, start
 from hf_soups.selection.learned.streamed import StreamedSoup
+from hf_soups.selection.learned.trace import Epoch
 
 PATIENCE = 2  # epochs without a better soup: one may be bad luck
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How weights are learned. Defaults: model soups (Wortsman et al. 2022), section 3.3 and the released code.
-
-    space: `simplex` or `free`. beta: learn a factor of the logits too.
-    learning_rate: of AdamW, without weight decay. batch_size: rows of one step.
-    """
-
-    space: str = "simplex"
-    beta: bool = True
-    epochs: int = 5
-    learning_rate: float = 0.05
-    batch_size: int = 256
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """Where it stood after an epoch; 0 is the uniform soup. Losses are means over rows; fit: while it learned."""
-
-    number: int
-    fit: float | None
-    calibrate: float
-    beta: float
 
 
 @dataclass(frozen=True)
@@ -61,35 +37,38 @@ def fit(
     soup: StreamedSoup,
     rows: Batches,
     calibrate: Batches,
-    settings: Settings,
+    options: Learning,
+    seed: int = 0,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Fitted:
     """Learn on `rows`, stop on `calibrate`; the model is left as any soup.
+
+    seed: of the order of rows.
 
     Source: learned soup, Wortsman et al. (2022), Model soups: minimise the loss of beta f(x; sum_i a_i theta_i).
     Raises SelectionError if the loss is not finite.
     """
     import torch
 
-    z = torch.from_numpy(start(len(soup.names), soup.n, settings.space)).requires_grad_()
-    beta = torch.ones((), dtype=torch.float64, requires_grad=settings.beta)
+    z = torch.from_numpy(start(len(soup.names), soup.n, options.space)).requires_grad_()
+    beta = torch.ones((), dtype=torch.float64, requires_grad=options.beta)
     optimiser = torch.optim.AdamW(
-        [z, beta] if settings.beta else [z], lr=settings.learning_rate, betas=(0.9, 0.999), weight_decay=0.0
+        [z, beta] if options.beta else [z], lr=options.lr, betas=(0.9, 0.999), weight_decay=0.0
     )
-    random = np.random.default_rng(settings.seed)
-    a = mixing_weights(z.detach().numpy(), settings.space)
+    random = np.random.default_rng(seed)
+    a = mixing_weights(z.detach().numpy(), options.space)
     soup.fill(a)
     epochs = [Epoch(0, None, mean_loss(soup.model, calibrate), 1.0)]
     best, kept, steps = 0, (a, 1.0), 0
-    for number in range(1, settings.epochs + 1):
+    for number in range(1, options.epochs + 1):
         total = 0.0
-        for few in _steps(rows.n, settings.batch_size, random):
+        for few in _steps(rows.n, options.batch_size, random):
             total += accumulate(soup.model, rows, few, beta)
             inner, own = soup.inner_products()
-            z.grad = torch.from_numpy(gradient(a, inner, own, settings.space))
+            z.grad = torch.from_numpy(gradient(a, inner, own, options.space))
             optimiser.step()
             optimiser.zero_grad()
-            a = mixing_weights(z.detach().numpy(), settings.space)
+            a = mixing_weights(z.detach().numpy(), options.space)
             if not np.isfinite([total, a.sum()]).all():
                 raise SelectionError(f"select: learned: the loss is not finite in epoch {number}; lower lr")
             soup.fill(a)

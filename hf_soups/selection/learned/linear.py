@@ -8,33 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from hf_soups.errors import SelectionError
+from hf_soups.recipe import Learning
 from hf_soups.selection.learned.batches import Batches
 from hf_soups.selection.learned.convex import cross_entropy, logit_scale, minimise
-from hf_soups.selection.learned.fit import Settings, mean_loss
+from hf_soups.selection.learned.fit import mean_loss
 from hf_soups.selection.learned.streamed import StreamedSoup
 from hf_soups.selection.learned.subsets import screen
 from hf_soups.selection.learned.tangent import real_logits, tangent
+from hf_soups.selection.learned.trace import Confirmed
 
 SUBSETS = 3  # of the screened ones, that real forward passes confirm
+PASSES = 5 + SUBSETS  # over the ingredients: to load, tangent, directions, uniform, convex, subsets
 RESOLVED = 1e-6  # movements smaller than this part of the logits are their float32 rounding
-
-
-@dataclass(frozen=True)
-class Confirmed:
-    """A soup that was found in the linear model, and what it really is.
-
-    linear: its loss on fitting data in the linear model; fit: its real one; calibrate: real, on calibration data.
-    error: root mean square of linear minus real logits (each row's mean taken out), over that of how far the real
-        ones moved from the uniform soup's; 0 is linear. flipped: share of rows for which they predict another label.
-    """
-
-    name: str
-    beta: float
-    linear: float
-    fit: float
-    calibrate: float
-    error: float
-    flipped: float
 
 
 @dataclass(frozen=True)
@@ -51,7 +36,7 @@ def fit_linear(
     soup: StreamedSoup,
     rows: Batches,
     calibrate: Batches,
-    settings: Settings,
+    options: Learning,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Linearised:
     """Convex weights and uniform soups of subsets, found on `rows`; the best on `calibrate`.
@@ -63,17 +48,17 @@ def fit_linear(
     if not (np.isfinite(model.slopes).all() and np.isfinite(model.logits).all()):
         raise SelectionError("select: linear: logits around the uniform soup are not finite; leave out linear:")
     n, groups = soup.n, len(soup.names)
-    a, _, _ = minimise(model, settings.beta)
-    options = [("uniform", np.full((groups, n), 1 / n)), ("convex", a)]
+    a, _, _ = minimise(model, options.beta)
+    found = [("uniform", np.full((groups, n), 1 / n)), ("convex", a)]
     for subset, _ in screen(model, SUBSETS):
         chosen = np.zeros(n)
         chosen[list(subset)] = 1 / len(subset)
         label = " + ".join(soup.recipe.ingredients[i].label for i in subset)
-        options.append((f"uniform: {label}", np.tile(chosen, (groups, 1))))
+        found.append((f"uniform: {label}", np.tile(chosen, (groups, 1))))
     confirmed = []
-    for name, weights in options:
+    for name, weights in found:
         linear = model.at(weights)
-        beta = logit_scale(linear, model.labels) if settings.beta else 1.0
+        beta = logit_scale(linear, model.labels) if options.beta else 1.0
         real = real_logits(soup, rows, weights)
         confirmed.append(
             Confirmed(
@@ -88,7 +73,7 @@ def fit_linear(
         )
         tell(f"{name}: loss {confirmed[-1].calibrate:.4f} on calibration data")
     best = min(range(len(confirmed)), key=lambda c: confirmed[c].calibrate)
-    return Linearised(options[best][1], confirmed[best].beta, best, tuple(confirmed))
+    return Linearised(found[best][1], confirmed[best].beta, best, tuple(confirmed))
 
 
 def _error(linear: np.ndarray, real: np.ndarray, uniform: np.ndarray) -> float:

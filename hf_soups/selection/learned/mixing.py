@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-SPACES = ("simplex", "free")
-
 
 def start(groups: int, n: int, space: str) -> np.ndarray:
     """z `[groups, n]` of the uniform soup."""

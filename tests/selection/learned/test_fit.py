@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from hf_soups import SelectionError
-from hf_soups.selection.learned.fit import PATIENCE, Settings, fit, mean_loss
+from hf_soups import Learning, SelectionError
+from hf_soups.selection.learned.fit import PATIENCE, fit, mean_loss
 from hf_soups.selection.learned.head import logit_layer
 from tests.selection.learned.parts import Rows, model_of, rows_for, states_of, streamed
 
@@ -56,7 +56,7 @@ def test_four_ingredients_reach_the_objective_of_the_version_in_memory() -> None
     rows = solvable("bert", states)
     expected = in_memory("bert", states, rows, epochs=5, batch=16)
     soup = streamed("bert", states, "model")
-    found = fit(soup, rows, rows, Settings(epochs=5, batch_size=16, seed=0))
+    found = fit(soup, rows, rows, Learning(epochs=5, batch_size=16))
     assert found.best == 5 and found.steps == 20
     soup.fill(found.a)
     assert mean_loss(soup.model, rows, found.beta) == pytest.approx(expected, abs=1e-4)
@@ -67,7 +67,7 @@ def test_the_lopsided_truth_is_found_by_each_granularity() -> None:
     states = states_of("linear", 3)
     rows = solvable("linear", states, n=200)
     for granularity in ("model", "block", "tensor"):
-        found = fit(streamed("linear", states, granularity), rows, rows, Settings(epochs=20, batch_size=50))
+        found = fit(streamed("linear", states, granularity), rows, rows, Learning(epochs=20, batch_size=50))
         assert (found.a[0].argsort()[::-1] == [0, 1, 2]).all(), granularity
 
 
@@ -75,7 +75,7 @@ def test_fitting_stops_when_calibration_data_do_not_gain_and_keeps_their_best_ep
     states = states_of("linear", 3)
     rows = solvable("linear", states)
     against = Rows(rows.inputs, (rows.labels + 1) % 3)  # whatever helps one hurts the other
-    found = fit(streamed("linear", states, "model"), rows, against, Settings(epochs=50))
+    found = fit(streamed("linear", states, "model"), rows, against, Learning(epochs=50))
     assert found.best == 0 and len(found.epochs) == 1 + PATIENCE
     np.testing.assert_array_equal(found.a, np.full((1, 3), 1 / 3))
     assert found.beta == 1.0
@@ -84,7 +84,7 @@ def test_fitting_stops_when_calibration_data_do_not_gain_and_keeps_their_best_ep
 def test_the_same_seed_gives_the_same_weights_and_another_order_other_ones() -> None:
     states, rows = states_of("bert", 2), rows_for("bert")
     a, b, c = (
-        fit(streamed("bert", states, "block"), rows, rows, Settings(epochs=2, batch_size=4, seed=seed)).a
+        fit(streamed("bert", states, "block"), rows, rows, Learning(epochs=2, batch_size=4), seed).a
         for seed in (0, 0, 1)
     )
     assert (a == b).all() and (a != c).any()
@@ -95,7 +95,7 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
     rows = rows_for("linear")
     rows.inputs["x"][:] = 1e200
     with pytest.raises(SelectionError, match="not finite in epoch 1; lower lr"):
-        fit(streamed("linear", states, "model"), rows, rows, Settings(space="free", learning_rate=1e200))
+        fit(streamed("linear", states, "model"), rows, rows, Learning(space="free", lr=1e200))
 
 
 def test_the_logit_layer_is_found_by_what_it_does() -> None:

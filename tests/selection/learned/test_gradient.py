@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch.func import functional_call
 
+from hf_soups.recipe.learning import GRANULARITIES, SPACES
 from hf_soups.selection.learned.fit import accumulate
-from hf_soups.selection.learned.mixing import SPACES, gradient, mixing_weights
+from hf_soups.selection.learned.mixing import gradient, mixing_weights
 from tests.selection.learned.parts import Rows, model_of, rows_for, states_of, streamed
-
-GRANULARITIES = ("model", "block", "tensor")
 
 
 def by_autograd(

@@ -9,8 +9,9 @@ import pytest
 import torch
 from scipy.optimize import minimize  # type: ignore[import-untyped]
 
+from hf_soups import Learning
 from hf_soups.selection.learned.convex import GAP, cross_entropy, descend, minimise, project
-from hf_soups.selection.learned.fit import Settings, fit
+from hf_soups.selection.learned.fit import fit
 from hf_soups.selection.learned.linear import fit_linear
 from hf_soups.selection.learned.subsets import screen
 from hf_soups.selection.learned.tangent import Tangent, real_logits, tangent
@@ -80,12 +81,12 @@ def test_a_linear_model_is_exactly_linear(granularity: str) -> None:
 def test_the_linearised_fit_of_a_linear_model_is_the_full_fit() -> None:
     states = states_of("linear", 3)
     rows = solvable("linear", states, n=80)
-    linear = fit_linear(streamed("linear", states, "model"), rows, rows, Settings(beta=False))
+    linear = fit_linear(streamed("linear", states, "model"), rows, rows, Learning(beta=False))
     full = fit(
         streamed("linear", states, "model"),
         rows,
         rows,
-        Settings(beta=False, epochs=200, batch_size=80, learning_rate=0.5),
+        Learning(beta=False, epochs=200, batch_size=80, lr=0.5),
     )
     convex = linear.confirmed[1]
     assert convex.name == "convex" and convex.error < 1e-12 and convex.flipped == 0
@@ -138,7 +139,7 @@ def test_a_curved_model_is_reported_as_such_and_the_choice_rests_on_real_soups()
     states = states_of("bert", 4, scale=1.0)
     rows = solvable("bert", states)
     soup = streamed("bert", states, "model")
-    found = fit_linear(soup, rows, rows, Settings())
+    found = fit_linear(soup, rows, rows, Learning())
     by_name: dict[str, Any] = {c.name: c for c in found.confirmed}
     assert by_name["uniform"].error == 0 and by_name["convex"].error > 0.01
     assert found.confirmed[found.best].calibrate == min(c.calibrate for c in found.confirmed)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hf_soups import Ingredient, Recipe
+from hf_soups import Ingredient, Learning, Recipe
 from hf_soups.checkpoint import LocalFiles, Origin, Stored
-from hf_soups.selection.learned.fit import Settings, fit
+from hf_soups.selection.learned.fit import fit
 from hf_soups.selection.learned.streamed import StreamedSoup
 from tests.models import write_safetensors
 from tests.selection.learned.parts import bert, rows_for
@@ -70,7 +70,7 @@ def held(folder: Path, n: int) -> float:
     gc.collect()
     with watched(stored, peaks):
         before = live() - size
-        fit(soup, rows, rows, Settings(epochs=1, batch_size=2))
+        fit(soup, rows, rows, Learning(epochs=1, batch_size=2))
     assert len(peaks) > 4
     return (max(peaks) - before) / size
 
