@@ -39,7 +39,7 @@ def learning(facts: Facts) -> str:
         rows = [[str(e.number), f"{e.calibrate:.4f}", f"{e.beta:.3f}"] for e in learned.epochs]
         rows[learned.best] = [f"**{cell}**" for cell in rows[learned.best]]
         header = ["epoch", f"log loss on {calibrate}", "logits times"]
-        parts.append(details(f"{len(rows) - 1} epochs, {learned.steps} steps", table(header, rows)))
+        parts.append(details(f"The loss after each epoch, {learned.steps} steps in all", table(header, rows)))
     if learned.confirmed:
         parts.append(_confirmed(learned, fit, calibrate))
     header = [learned.granularity, *(escape(name) for name in learned.ingredients)]

@@ -44,12 +44,16 @@ def weights_figure(learned: Learned, path: Path) -> bool:
         image = axes.imshow(a, cmap="RdBu_r", vmin=1 / n - far, vmax=1 / n + far, aspect="auto", interpolation="none")
         _name(axes.yaxis, list(learned.groups), f"{learned.granularity}s")
         _name(axes.xaxis, learned.ingredients, "ingredients")
-        axes.tick_params(axis="x", rotation=30 if len(" ".join(learned.ingredients)) > LINE else 0)
+        if len(" ".join(learned.ingredients)) > LINE:
+            for label in axes.get_xticklabels():
+                label.set(rotation=30, horizontalalignment="right", rotation_mode="anchor")
         if a.size <= NUMBERED:
             for (row, column), value in np.ndenumerate(a):
                 dark = abs(value - 1 / n) > 0.65 * far
                 axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color="w" if dark else INK)
-        drawing.colorbar(image, ax=axes, label=f"weight (uniform: {1 / n:.3g})")
+        bar = drawing.colorbar(image, ax=axes)
+        bar.ax.tick_params(labelsize=8, colors=INK)
+        bar.set_label(f"weight (uniform: {1 / n:.3g})", fontsize=9, color=INK)
         path.parent.mkdir(parents=True, exist_ok=True)
         drawing.savefig(path, metadata={"Software": None})
     return True

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 GRANULARITIES = ("model", "block", "tensor")
 SPACES = ("simplex", "free")
+TASK = "text-classification"
 ROLES = {"fit": "to learn from", "calibrate": "to stop on"}
 
 
@@ -58,6 +59,8 @@ def check_learning(recipe: Recipe, options: Learning) -> None:
         raise RecipeError("select: weights are learned, so leave out weight:")
     if any(override.source not in (None, "base") for override in recipe.overrides):
         raise RecipeError("select: learned may leave ingredients out, so overrides cannot name them; name base only")
+    if recipe.evaluate is not None and recipe.evaluate.task != TASK:
+        raise RecipeError(f"select: learned weights minimise the loss of {TASK}; {recipe.evaluate.task} has none yet")
     datasets = recipe.evaluate.datasets if recipe.evaluate else {}
     for role, purpose in ROLES.items():
         found = [name for name, data in datasets.items() if data.role == role]
