@@ -9,6 +9,7 @@ from hf_soups.card.body import render
 from hf_soups.card.facts import gather
 from hf_soups.card.scatter import FIGURE, figure
 from hf_soups.card.sweep_figure import SWEEP_FIGURE, sweep_figure
+from hf_soups.card.weights_figure import WEIGHTS_FIGURE, weights_figure
 from hf_soups.checkpoint import Checkpoint, write_text
 from hf_soups.evaluation.results import Results
 from hf_soups.recipe import Ingredient
@@ -26,10 +27,22 @@ def write(
     repo_id: str | None = None,
     remarks: Sequence[str] = (),
 ) -> None:
-    """README.md, the figure where there are a test and a shifted dataset, and a sweep's; parameters as for `gather`."""
+    """README.md, a figure where there are a test and a shifted dataset, one of a sweep, and one of learned weights;
+    parameters as for `gather`."""
     drawn = results is not None and figure(results, folder / FIGURE)
     swept = results is not None and selection is not None and sweep_figure(selection, results, folder / SWEEP_FIGURE)
+    learned = selection.learned if selection else None
+    mapped = learned is not None and weights_figure(learned, folder / WEIGHTS_FIGURE)
     facts = gather(
-        soup, selection, results, candidates, license, repo_id, figure=drawn, sweep_figure=swept, remarks=remarks
+        soup,
+        selection,
+        results,
+        candidates,
+        license,
+        repo_id,
+        figure=drawn,
+        sweep_figure=swept,
+        weights_figure=mapped,
+        remarks=remarks,
     )
     write_text(folder / "README.md", render(facts))

@@ -16,7 +16,7 @@ from hf_soups.planning import Plan
 if TYPE_CHECKING:
     from hf_soups.evaluation.results import Results
     from hf_soups.evaluation.statistics import Interval
-    from hf_soups.selection import Curve, Selection, Study
+    from hf_soups.selection import Curve, Learned, Selection, Study
 
 MARKS = {"error": "✗", "warning": "!", "note": "·"}
 
@@ -92,7 +92,7 @@ def show_plan(printer: Printer, plan: Plan, data: bool) -> None:
 def show_results(printer: Printer, results: Results) -> None:
     """One table: the deciding metric of every model on every dataset, with half the interval's width."""
     metric = results.metrics[0]
-    names = list(results.datasets)
+    names = [name for name in results.datasets if all(name in row.scores for row in results.rows)]
     header = ["", *(f"{n} ({results.datasets[n].role})" for n in names)]
     rows = [[row.name, *(_interval(row.scores[n][metric]) for n in names)] for row in results.rows]
     click.echo(f"{metric}, with 95 % intervals")
@@ -129,11 +129,13 @@ def show_verdict(printer: Printer, results: Results) -> None:
 
 
 def show_selection(printer: Printer, selection: Selection) -> None:
-    """Each ingredient's turn, each value of a sweep, or the trials of a search that may be chosen."""
+    """Each ingredient's turn, a sweep's values, a search's best trials, or the loss as weights were learned."""
     if selection.curve is not None:
         return _show_curve(printer, selection, selection.curve)
     if selection.study is not None:
         return _show_study(printer, selection.study)
+    if selection.learned is not None:
+        return _show_learned(printer, selection.learned)
     printer.say(f"greedy on {selection.on} by {selection.metric} (kept if the soup's score {selection.tie} the best)")
     for step in selection.steps:
         mark = "kept" if step.kept else "left"
@@ -157,6 +159,25 @@ def _show_study(printer: Printer, study: Study) -> None:
             values = ", ".join(f"{p} {v if isinstance(v, str) else f'{v:.4g}'}" for p, v in trial.values.items())
             scores = ", ".join(f"{name} {score:.4f}" for name, score in trial.scores.items())
             printer.say(f"  {mark}  #{trial.number} {values}: {scores}")
+
+
+def _show_learned(printer: Printer, learned: Learned) -> None:
+    passes = f" in {learned.steps} steps" if learned.steps else ""
+    printer.say(
+        f"weights by {learned.granularity} learned on {learned.fit}{passes}, reading {size(learned.bytes_read)}; "
+        f"loss on {learned.calibrate} {learned.loss:.4f}, of the uniform soup {learned.uniform:.4f}"
+    )
+    for epoch in learned.epochs:
+        mark = "taken" if epoch.number == learned.best else ""
+        printer.say(f"  {mark:<5}  epoch {epoch.number}: {epoch.calibrate:.4f}, logits times {epoch.beta:.3f}")
+    for number, soup in enumerate(learned.confirmed):
+        mark = "taken" if number == learned.best else ""
+        printer.say(
+            f"  {mark:<5}  {soup.name}: {soup.calibrate:.4f}; linear logits off by {soup.error:.0%}, "
+            f"{soup.flipped:.1%} of labels"
+        )
+    if learned.beta != 1 and not learned.folded:
+        printer.say(f"  its logits would have to be multiplied by {learned.beta:.4f}; the head has no place for that")
 
 
 def _interval(found: Interval) -> str:

@@ -14,7 +14,7 @@ from hf_soups.hub.opening import Opener
 from hf_soups.method import get
 from hf_soups.pipeline.stream import remarks
 from hf_soups.planning import Plan, describe
-from hf_soups.recipe import Ingredient, Recipe
+from hf_soups.recipe import Ingredient, Learning, Recipe
 from hf_soups.selection import needs_base, outline
 from hf_soups.soup import Soup
 
@@ -38,9 +38,30 @@ def prepare(
     downloads = [opener.to_download(part, stream) for part in parts]
     _, warnings = decide_license(sources(soup), recipe.output.license)
     made = describe(soup, downloads, warnings, stream=stream, uploads=uploads)
-    notes = tuple(Finding("note", remark) for remark in remarks(made.streamed > 0, uploads))
+    notes = tuple(
+        Finding("note", remark) for remark in [*remarks(made.streamed > 0, uploads), *_learning(pinned, soup)]
+    )
     ahead = KEEP * BLOCK * sum(origin.sha is not None for origin in sources(soup)) if made.streamed else 0
     return pinned, replace(made, findings=(*made.findings, *notes), memory=made.memory + ahead), soup
+
+
+def _learning(recipe: Recipe, soup: Soup) -> list[str]:
+    """What learning weights reads; how many steps it takes depends on data that are not here yet."""
+    if recipe.select is None or recipe.select.strategy != "learned":
+        return []
+    options = recipe.select.options if isinstance(recipe.select.options, Learning) else Learning()
+    each = f"{2 * soup.bytes_read:,} bytes"
+    if options.linear:
+        from hf_soups.selection.learned.linear import PASSES
+
+        return [
+            f"learning weights in the linearised model reads the ingredients at most {PASSES} times, "
+            f"{PASSES * soup.bytes_read:,} bytes"
+        ]
+    return [
+        f"each step of learning reads the ingredients twice, {each}; an epoch has a step for every "
+        f"{options.batch_size} rows of role fit, and there are at most {options.epochs} epochs"
+    ]
 
 
 def _check_local_names(soup: Soup) -> None:

@@ -118,9 +118,8 @@ def run(recipe: Recipe, options: Options) -> Outcome:
     chosen = selection.recipe if selection else replace(pinned, select=None)
     soup = headers if options.stream else Soup(chosen, opened, device=device)
     check_tokenizers({i.label: c for i, c in zip(soup.recipe.ingredients, soup.ingredients, strict=True)})
-    every = (
-        [(ingredient, opened(ingredient)) for ingredient in pinned.ingredients] if selection and selection.steps else []
-    )
+    ranked = selection is not None and selection.curve is None and selection.study is None
+    every = [(ingredient, opened(ingredient)) for ingredient in pinned.ingredients] if ranked else []
     made = Made(soup, selection, results, every, repo, remarks(plan.streamed > 0, uploads), plan.streamed)
     opener.reading.ahead = options.stream
     invite(soup, options, options.ranks, writes)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from hf_soups.align import config_of, label_names
 from hf_soups.checkpoint import Checkpoint
@@ -18,6 +20,8 @@ from hf_soups.soup import Soup
 if TYPE_CHECKING:
     from hf_soups.evaluation.results import Kind, Results
     from hf_soups.selection.candidates import Candidates
+
+FITTED_ROLES = ("fit", "calibrate")  # whose rows say nothing of how good anything is
 
 
 def candidates_for(recipe: Recipe, soup: Soup, opener: Opener, token: str | None) -> tuple[Recipe, Candidates]:
@@ -54,6 +58,11 @@ def select(recipe: Recipe, candidates: Candidates, listener: Listener) -> Select
         return _sweep(recipe, recipe.select, candidates, listener)
     if recipe.select.strategy == "search":
         return _search(recipe, candidates, listener)
+    if recipe.select.strategy == "learned":
+        from hf_soups.selection.learned.learn import learned
+
+        data = candidates.evaluator.datasets
+        return learned(recipe, candidates.open, data, device=candidates.device, tell=listener.tell)
     on, metric, sign = _target(recipe, candidates)
 
     def score(candidate: Recipe) -> float:
@@ -119,10 +128,15 @@ def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -
     """Every row of the table: base, ingredients, the soup of all, the chosen one, ensemble.
 
     The base is left out where it has no head, or one of other labels. Differences are to the ingredient that is
-    best on the selection data; there are none without such data.
+    best on the selection data; there are none without such data. Data that weights were fitted on are left out.
     """
     evaluator = candidates.evaluator
-    logits = [candidates.logits(candidates.open(i)) for i in recipe.ingredients]
+    shown = [name for name, report in evaluator.reports.items() if report.role not in FITTED_ROLES]
+
+    def predict(checkpoint: Checkpoint) -> Mapping[str, np.ndarray]:
+        return candidates.logits(checkpoint, shown)
+
+    logits = [predict(candidates.open(i)) for i in recipe.ingredients]
     best = None
     if evaluator.names("select"):
         on, metric, sign = _target(recipe, candidates)
@@ -132,14 +146,14 @@ def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -
     if recipe.base is not None:
         base = candidates.open(recipe.base)
         if _same_head(base, candidates.open(recipe.ingredients[0]), evaluator.label_names):
-            rows.append(evaluator.row(recipe.base.label, "base", candidates.logits(base), best))
+            rows.append(evaluator.row(recipe.base.label, "base", predict(base), best))
     for ingredient, one in zip(recipe.ingredients, logits, strict=True):
         rows.append(evaluator.row(ingredient.label, "ingredient", one, best))
     if len(logits) > 1 or recipe.method != "average":
-        everything = candidates.logits(candidates.checkpoint(replace(recipe, select=None)))
+        everything = predict(candidates.checkpoint(replace(recipe, select=None)))
         rows.append(evaluator.row(*_name_of_all(recipe, selection), everything, best))
     if selection is not None:
-        chosen = candidates.logits(candidates.checkpoint(selection.recipe))
+        chosen = predict(candidates.checkpoint(selection.recipe))
         kind: Kind = "greedy" if selection.strategy == "greedy" else "chosen"
         rows.append(evaluator.row(f"{selection.strategy} soup", kind, chosen, best))
     if len(logits) > 1:

@@ -46,9 +46,11 @@ def check(recipe: Recipe, nested: bool = False) -> Recipe:
     _check_overrides(recipe, method)
     if method.kind == "linear":
         _check_coefficients(recipe, method)
+    if recipe.weights is not None:
+        _check_weights(recipe)
     if nested:
-        for key, value in (("select", recipe.select), ("evaluate", recipe.evaluate)):
-            if value is not None:
+        for key in ("select", "evaluate", "weights"):
+            if getattr(recipe, key) is not None:
                 raise RecipeError(f"{key}: not allowed in a recipe that is itself an ingredient")
     if recipe.evaluate is not None:
         _check_evaluate(recipe.evaluate)
@@ -100,6 +102,19 @@ def _check_coefficients(recipe: Recipe, method: Method) -> None:
             method.coefficients(len(recipe.ingredients), arguments(recipe, override))
         except ValueError as error:
             raise RecipeError(f"{where}: {error}; change weight:") from error
+
+
+def _check_weights(recipe: Recipe) -> None:
+    """Weights of every tensor leave nothing for other rules, or for a selection, to decide."""
+    assert recipe.weights is not None
+    if recipe.method != "average":
+        raise RecipeError(f"weights: they are of method average; {recipe.method} has parameters of its own")
+    if recipe.select is not None:
+        raise RecipeError("weights: they are what a selection found, so leave out select: or weights:")
+    parts: list[Any] = [recipe, *recipe.ingredients, *recipe.overrides]
+    if any(part.parameters for part in parts) or any(o.ingredients for o in recipe.overrides):
+        raise RecipeError("weights: they say how much of each ingredient, so leave out weight:")
+    recipe.weights.check_ingredients([i.label for i in recipe.ingredients])
 
 
 def _check_evaluate(evaluate: Evaluate) -> None:

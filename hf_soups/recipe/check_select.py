@@ -8,13 +8,14 @@ from math import isfinite
 
 from hf_soups.errors import RecipeError, did_you_mean
 from hf_soups.method import Parameter, get
+from hf_soups.recipe.learning import Learning, check_learning
 from hf_soups.recipe.places import METHOD, assign, parameter_of
 from hf_soups.recipe.strategies import Constraint, Range, Search, Sweep, Target
 from hf_soups.recipe.types import Recipe, Select
 from hf_soups.recipe.values import one_of
 
-STRATEGIES = ("uniform", "greedy", "sweep", "search")
-OPTIONS = {"sweep": Sweep, "search": Search}
+STRATEGIES = ("uniform", "greedy", "learned", "sweep", "search")
+OPTIONS = {"learned": Learning, "sweep": Sweep, "search": Search}
 WITHOUT_DATA = ("uniform", "sweep")  # the others have nothing to go by
 TIES = (">=", ">")
 SAMPLERS = ("tpe", "cmaes")
@@ -26,11 +27,15 @@ def check_select(recipe: Recipe, select: Select) -> None:
     """RecipeError if the section asks for what cannot be done."""
     one_of(select.strategy, STRATEGIES, "select: strategy")
     one_of(select.tie, TIES, "select: tie")
+    if select.strategy == "learned" and select.options is None:
+        return check_learning(recipe, Learning())
     wanted = OPTIONS.get(select.strategy)
     if wanted is not None and not isinstance(select.options, wanted):
         raise RecipeError(f"select: {select.strategy} needs options of its own, a {wanted.__name__}")
     if wanted is None and select.options is not None:
         raise RecipeError(f"select: {select.strategy} takes no {type(select.options).__name__.lower()} options")
+    if isinstance(select.options, Learning):
+        return check_learning(recipe, select.options)
     if isinstance(select.options, Sweep):
         check_sweep(recipe, select.options)
     if recipe.evaluate is None and select.strategy not in WITHOUT_DATA:

@@ -9,6 +9,7 @@ import yaml
 
 from hf_soups.recipe import strict_yaml
 from hf_soups.recipe.types import Ingredient, Override, Recipe, Select
+from hf_soups.recipe.weights import FILE, Weights
 
 
 def to_dict(part: Any) -> Any:
@@ -21,6 +22,8 @@ def to_dict(part: Any) -> Any:
         return {k: v for k, v in content.items() if v is not None}
     if isinstance(part, Select):
         return _content(part, skip="options") | to_dict(part.options or {})
+    if isinstance(part, Weights):
+        return FILE
     if isinstance(part, Recipe):
         content = _content(part)
         return {"method": part.method} | content

@@ -14,11 +14,13 @@ from hf_soups.recipe import strict_yaml
 from hf_soups.recipe.check import check
 from hf_soups.recipe.parse_select import parse_select
 from hf_soups.recipe.types import Data, Evaluate, Ingredient, Output, Override, Recipe
+from hf_soups.recipe.values import boolean as _boolean
 from hf_soups.recipe.values import integer as _integer
 from hf_soups.recipe.values import known as _known
 from hf_soups.recipe.values import mapping as _mapping
 from hf_soups.recipe.values import sequence as _list
 from hf_soups.recipe.values import string as _string
+from hf_soups.recipe.weights import read_weights
 
 MAX_SIZE = 2.0**63  # bytes; the largest file that anything can address
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -79,6 +81,8 @@ def _recipe(content: Any, where: str, folder: Path | None) -> Recipe:
             made[key] = _evaluate(value, folder)
         elif key == "output":
             made[key] = _output(value)
+        elif key == "weights":
+            made[key] = read_weights((folder or Path.cwd()) / _string(value, key))
         elif key == "seed":
             made[key] = _integer(value, "seed")
         else:
@@ -170,9 +174,7 @@ def _output(value: Any) -> Output:
         elif key == "max_shard_size":
             made[key] = parse_size(entry, "output: max_shard_size")
         elif key == "private":
-            if not isinstance(entry, bool):
-                raise RecipeError(f"output: private: true or false, got {entry!r}")
-            made[key] = entry
+            made[key] = _boolean(entry, "output: private")
         else:
             made[key] = _string(entry, f"output: {key}")
     return Output(**made)

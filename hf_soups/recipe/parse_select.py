@@ -7,9 +7,10 @@ from typing import Any
 
 from hf_soups.errors import RecipeError
 from hf_soups.recipe.check_select import OPTIONS, STRATEGIES
+from hf_soups.recipe.learning import Learning
 from hf_soups.recipe.strategies import Constraint, Range, Search, Sweep, Target
 from hf_soups.recipe.types import Select
-from hf_soups.recipe.values import integer, known, mapping, number, one_of, sequence, shown, string
+from hf_soups.recipe.values import boolean, integer, known, mapping, number, one_of, sequence, string
 
 MOST_VALUES = 1000  # of a sweep; each is a model that is run on the data
 
@@ -17,14 +18,16 @@ MOST_VALUES = 1000  # of a sweep; each is a model that is run on the data
 def parse_select(content: Any) -> Select:
     """Strategy, data and metric, and the strategy's own options; RecipeError names what is wrong."""
     values = {k: v for k, v in mapping(content, "select").items() if v is not None}
-    common = {"strategy", "on", "metric"}
     strategy = values.get("strategy", Select.strategy)
-    kind = OPTIONS.get(one_of(string(strategy, "select: strategy"), STRATEGIES, "select: strategy"))
+    kind: type | None = OPTIONS.get(one_of(string(strategy, "select: strategy"), STRATEGIES, "select: strategy"))
+    common = {"strategy"} if kind is Learning else {"strategy", "on", "metric"}
     own = [f.name for f in fields(kind)] if kind else ["tie"]
     known(values, [*sorted(common), *own], "select")
     made: dict[str, Any] = {k: string(v, f"select: {k}") for k, v in values.items() if k in {*common, "tie"}}
     if kind is Sweep:
         made["options"] = _sweep(values)
+    elif kind is Learning:
+        made["options"] = _learning(values)
     elif kind is Search:
         made["options"] = _search(values)
     return Select(**made)
@@ -60,6 +63,21 @@ def _values(content: Any) -> tuple[float, ...]:
     return tuple(round(low + i * step, 12) for i in range(steps + 1))
 
 
+def _learning(values: dict[str, Any]) -> Learning:
+    made: dict[str, Any] = {}
+    for key, entry in values.items():
+        where = f"select: {key}"
+        if key in ("beta", "linear"):
+            made[key] = boolean(entry, where)
+        elif key in ("epochs", "batch_size"):
+            made[key] = integer(entry, where)
+        elif key == "lr":
+            made[key] = number(entry, where)
+        elif key != "strategy":
+            made[key] = string(entry, where)
+    return Learning(**made)
+
+
 def _search(values: dict[str, Any]) -> Search:
     for key in ("space", "trials"):
         if key not in values:
@@ -87,10 +105,8 @@ def _options(content: Any, where: str) -> Range | tuple[float | str, ...]:
     for key in ("low", "high"):
         if key not in ends:
             raise RecipeError(f"{where}: {key}: is missing; write {{low: 0, high: 1}}, or a list of options")
-    log = ends.get("log", False)
-    if not isinstance(log, bool):
-        raise RecipeError(f"{where}: log: true or false, got {shown(log)}")
-    return Range(number(ends["low"], f"{where}: low"), number(ends["high"], f"{where}: high"), log)
+    low, high = (number(ends[key], f"{where}: {key}") for key in ("low", "high"))
+    return Range(low, high, boolean(ends.get("log", False), f"{where}: log"))
 
 
 def _target(content: Any, where: str, kind: type) -> dict[str, Any]:

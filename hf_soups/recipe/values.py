@@ -50,6 +50,12 @@ def number(value: Any, where: str) -> float:
         raise RecipeError(f"{where}: {shown(value)} is larger than a float can be") from error
 
 
+def boolean(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise RecipeError(f"{where}: true or false, got {shown(value)}")
+    return value
+
+
 def shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -1,6 +1,7 @@
 """Choosing: a recipe goes in, a recipe comes out, with the trace of why."""
 
 from hf_soups.selection.greedy import greedy
+from hf_soups.selection.learned.trace import Learned
 from hf_soups.selection.outline import needs_base, outline
 from hf_soups.selection.search import search
 from hf_soups.selection.sweep import sweep
@@ -8,6 +9,7 @@ from hf_soups.selection.trace import Curve, Point, Selection, Step, Study, Trial
 
 __all__ = [
     "Curve",
+    "Learned",
     "Point",
     "Selection",
     "Step",

@@ -28,7 +28,7 @@ class Candidates:
 
     def __init__(self, evaluator: Evaluator, open: Open, device: Device | None = None) -> None:
         self.evaluator = evaluator
-        self._device = device
+        self.device = device
         self._source = open
         self._opened: dict[tuple[Any, ...], Checkpoint] = {}
         self._model: tuple[bytes, Any] | None = None
@@ -36,7 +36,7 @@ class Candidates:
     def open(self, ingredient: Ingredient) -> Checkpoint:
         key = (ingredient.model, ingredient.subfolder, ingredient.base)
         if isinstance(ingredient.model, Recipe):
-            return Soup(ingredient.model, self.open, nested=True, device=self._device)
+            return Soup(ingredient.model, self.open, nested=True, device=self.device)
         if key not in self._opened:
             self._opened[key] = self._source(ingredient)
         return self._opened[key]
@@ -46,7 +46,7 @@ class Candidates:
         plain = recipe.method == "average" and not recipe.overrides and recipe.output.dtype is None
         if plain and len(recipe.ingredients) == 1:
             return self.open(recipe.ingredients[0])
-        soup = Soup(recipe, self.open, device=self._device)
+        soup = Soup(recipe, self.open, device=self.device)
         return _copied(soup) or soup
 
     def score(self, recipe: Recipe, dataset: str, metric: str) -> float:
@@ -75,7 +75,7 @@ class Candidates:
 def _copied(soup: Soup) -> Checkpoint | None:
     """The one model that a soup is a copy of, such as the base at alpha 0, so that it is not run again."""
     recipe, parts = soup.recipe, soup.ingredients
-    if soup.method.kind != "linear" or recipe.overrides:
+    if soup.method.kind != "linear" or recipe.overrides or recipe.weights is not None:
         return None
     weights = soup.method.coefficients(len(parts), arguments(recipe))
     if soup.method.needs_base:

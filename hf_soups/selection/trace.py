@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hf_soups.recipe import Recipe
+from hf_soups.selection.learned.trace import Learned
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Selection:
     """The recipe that was chosen, and how.
 
     order: the rule that sorted the ingredients; tie: `>=` or `>`; steps: their turns, in a greedy selection.
-    curve: of a sweep. study: of a search.
+    curve: of a sweep. study: of a search. learned: of learned weights.
     """
 
     recipe: Recipe
@@ -94,6 +95,7 @@ class Selection:
     steps: tuple[Step, ...] = ()
     curve: Curve | None = None
     study: Study | None = None
+    learned: Learned | None = None
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -105,11 +107,12 @@ class Selection:
     @property
     def is_single(self) -> bool:
         """Whether ingredients were left out until one remained, so that there is no soup."""
-        return bool(self.steps) and len(self.kept) == 1
+        return self.curve is None and self.study is None and len(self.kept) == 1
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the lock file, without the recipe."""
         content = asdict(self)
         content.pop("recipe")
         content["steps"] = [asdict(s) for s in self.steps]
-        return {k: v for k, v in content.items() if k not in ("curve", "study") or v is not None}
+        own = ("curve", "study", "learned")  # what only one strategy has
+        return {k: v for k, v in content.items() if k not in own or v is not None}
