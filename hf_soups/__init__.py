@@ -12,7 +12,7 @@ from hf_soups.errors import (
 )
 from hf_soups.memory import merge_state_dicts
 from hf_soups.pipeline import evaluate, merge, plan, push
-from hf_soups.recipe import Data, Evaluate, Ingredient, Output, Override, Recipe, Select
+from hf_soups.recipe import Data, Evaluate, Ingredient, Learning, Output, Override, Recipe, Search, Select, Sweep
 from hf_soups.selection import greedy
 from hf_soups.soup import Soup
 
@@ -27,14 +27,17 @@ __all__ = [
     "EvaluationError",
     "HubError",
     "Ingredient",
+    "Learning",
     "Output",
     "Override",
     "Recipe",
     "RecipeError",
+    "Search",
     "Select",
     "SelectionError",
     "Soup",
     "SoupError",
+    "Sweep",
     "evaluate",
     "greedy",
     "merge",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import zlib
@@ -13,7 +14,7 @@ from typing import Any
 
 import hf_soups
 from hf_soups.checkpoint import Checkpoint, LocalFiles, Lora, Stored, check_room, new_folder, write_bytes, write_text
-from hf_soups.recipe import Data, Evaluate, Ingredient, Output, Recipe, to_yaml
+from hf_soups.recipe import FILE, Data, Evaluate, Ingredient, Output, Recipe, to_yaml
 from hf_soups.soup import Soup
 
 LIBRARIES = (
@@ -63,12 +64,15 @@ def write_records(
     checked: bool = False,
     uploaded: Mapping[str, int] | None = None,
 ) -> None:
-    """soup.yaml, then soup.lock.json, the last file of a finished folder.
+    """soup.yaml and its weights, then soup.lock.json, the last file of a finished folder.
 
     checked: whether the folder was loaded and run once.
     uploaded: bytes of weight files that are on the Hub already and in the folder no more.
     """
     write_text(folder / "soup.yaml", to_yaml(portable(soup.recipe, soup)))
+    weights = soup.recipe.weights.to_json() if soup.recipe.weights else None
+    if weights is not None:
+        write_text(folder / FILE, weights)
     outputs = {n: {"bytes": count, "checksum": checksums[n]} for n, count in (uploaded or {}).items()}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()
@@ -82,6 +86,7 @@ def write_records(
         "versions": versions(),
         "inputs": inputs(soup),
         "outputs": dict(sorted(outputs.items())),
+        "weights": {"file": FILE, "sha256": hashlib.sha256(weights.encode()).hexdigest()} if weights else None,
         "checked": checked,
         "findings": [vars(f) for f in soup.alignment.findings],
         "selection": selection,

@@ -41,6 +41,17 @@ def fill(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
     """Put a checkpoint's tensors into a model by name, one at a time; every one of both must be met."""
     import torch
 
+    own = model.state_dict()
+    with torch.no_grad():
+        for name, target in places(model, checkpoint).items():
+            own[target].copy_(to_torch(checkpoint[name]))
+
+
+def places(model: PreTrainedModel, checkpoint: Checkpoint) -> dict[str, str]:
+    """Each tensor of a checkpoint → its name in the model's state dict.
+
+    Raises CheckpointError if a tensor has no place there, or of another shape, or a place would stay empty.
+    """
     where = checkpoint.origin.name
     own = model.state_dict()
     prefix = f"{model.base_model_prefix}."
@@ -54,12 +65,11 @@ def fill(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
             f"{where}: does not load as {type(model).__name__}: tensors without a place: {unused or 'none'}; "
             f"parameters without a tensor: {left or 'none'}"
         )
-    with torch.no_grad():
-        for name, target in targets.items():
-            shape, expected = checkpoint.specs[name].shape, tuple(own[target].shape)
-            if shape != expected:
-                raise CheckpointError(f"{where}: {name} is {shape}, its config says {expected}")
-            own[target].copy_(to_torch(checkpoint[name]))
+    for name, target in targets.items():
+        shape, expected = checkpoint.specs[name].shape, tuple(own[target].shape)
+        if shape != expected:
+            raise CheckpointError(f"{where}: {name} is {shape}, its config says {expected}")
+    return targets
 
 
 def check_folder(folder: Path) -> None:

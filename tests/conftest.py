@@ -36,6 +36,8 @@ _NOT_OURS = [
     "ignore:Use 'content=<...>' to upload raw bytes/text content:DeprecationWarning",
     # peft 0.21 asks transformers for a property that transformers 5.23 has renamed.
     "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning",
+    # torch 2.13 compiles its own rules of forward-mode differentiation when they are first used.
+    "ignore:`torch.jit.script` is deprecated:DeprecationWarning",
 ]
 
 

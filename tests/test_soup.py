@@ -59,7 +59,7 @@ class Small(Host):
 
 
 def for_method(method: str, dtype: Any = np.float32) -> dict[str, State]:
-    given = states({"interpolate": 1, "slerp": 2}.get(method, 3), dtype)
+    given = states({"slerp": 2}.get(method, 3), dtype)
     return {**given, "base": states(1, dtype, seed=9)["org/m0"]}
 
 

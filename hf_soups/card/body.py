@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from hf_soups.card.answer import answer
+from hf_soups.card.choice import choice, sentence
 from hf_soups.card.evaluation import section
 from hf_soups.card.facts import Candidate, Facts
+from hf_soups.card.learning import learning, learning_sentence
 from hf_soups.card.markdown import LONGEST, code, escape, is_repo, listed, origin_link, plain, table
 from hf_soups.card.metadata import metadata, name
 from hf_soups.card.task import CLASSES
@@ -23,6 +25,8 @@ def render(facts: Facts) -> str:
         answer(facts),
         f"## How to use it\n\n{usage(facts)}",
         section(facts),
+        choice(facts),
+        learning(facts),
         f"## Ingredients\n\n{ingredients(facts)}",
         f"## How to make it again\n\n{reproduction(facts)}",
         noticed(facts),
@@ -47,7 +51,7 @@ def summary(facts: Facts) -> str:
     """What this is, in one paragraph."""
     kept, selection = facts.kept, facts.selection
     chosen = ""
-    if selection is not None:
+    if selection is not None and selection.steps:
         rule = _paper_link(f"{escape(selection.strategy)} rule", SOUPS_PAPER)
         chosen = f", chosen from {len(facts.candidates)} candidates by the {rule} on {_target(selection)}"
         if facts.single:
@@ -64,9 +68,12 @@ def summary(facts: Facts) -> str:
         base = f" and {'its' if len(kept) == 1 else 'their'} base model {origin_link(facts.base)}"
     settings = ", ".join(f"{escape(n)} {value:g}" for n, value in facts.settings.items())
     method = _paper_link(escape(facts.method.title), facts.method.paper) + (f", with {settings}" if settings else "")
+    how = ""
+    if selection is not None:
+        how = learning_sentence(selection.learned) if selection.learned else sentence(selection)
     return (
         f"A **model soup**: one model made of the weights of **{count}**{chosen}{base}. Method: {method}. "
-        "It is as large and as fast as a single one of them."
+        f"{how}{' ' if how else ''}It is as large and as fast as a single one of them."
     )
 
 

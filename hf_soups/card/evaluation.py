@@ -114,7 +114,7 @@ def _method(facts: Facts, results: Results) -> str:
     metrics = listed([escape(m) for m in results.metrics])
     lines = [f"Metrics, by their names in `evaluate`: {metrics}."]
     chosen = [escape(d.name) for d in results.datasets.values() if d.role in SELECTION_ROLES]
-    if chosen and facts.selection is not None:
+    if chosen and facts.selection is not None and facts.selection.on:
         apart = " Tests and shifts are other rows, used for this report alone."
         overlap = any(d.shared for d in results.datasets.values())
         lines.append(

@@ -53,7 +53,8 @@ class Facts:
     candidates: all that were considered, best first if they were ranked.
     noticed: findings about the ingredients and the licence.
     languages, datasets: of the ingredients' cards, as far as known.
-    figure: whether there is a `figures/id-versus-ood.png`; robustness_figure: a `figures/effective-robustness.png`.
+    figure, robustness_figure, sweep_figure, weights_figure: whether there is a `figures/id-versus-ood.png`, a
+        `figures/effective-robustness.png`, a `figures/sweep.png` and a `figures/learned-weights.png`.
     """
 
     method: Method
@@ -76,6 +77,8 @@ class Facts:
     overridden: bool = False
     figure: bool = False
     robustness_figure: bool = False
+    sweep_figure: bool = False
+    weights_figure: bool = False
 
     @property
     def kept(self) -> tuple[Candidate, ...]:
@@ -97,6 +100,8 @@ def gather(
     versions: Mapping[str, str] | None = None,
     figure: bool = False,
     robustness_figure: bool = False,
+    sweep_figure: bool = False,
+    weights_figure: bool = False,
     remarks: Sequence[str] = (),
 ) -> Facts:
     """The facts of a soup.
@@ -133,6 +138,8 @@ def gather(
         overridden=bool(soup.recipe.overrides),
         figure=figure,
         robustness_figure=robustness_figure,
+        sweep_figure=sweep_figure,
+        weights_figure=weights_figure,
     )
 
 
@@ -173,6 +180,9 @@ def _kind(checkpoint: Checkpoint) -> str:
 
 def _weights(soup: Soup) -> list[float | None]:
     """Share of each ingredient, where one number says it for every tensor."""
+    if soup.recipe.weights is not None:
+        rows = np.array(list(soup.recipe.weights.tensors.values()))  # [tensors, n]
+        return [float(column[0]) if np.ptp(column) == 0 else None for column in rows.T]
     values = arguments(soup.recipe)
     n = len(soup.ingredients)
     if soup.method.kind == "linear":

@@ -9,6 +9,8 @@ from hf_soups.card.body import render
 from hf_soups.card.facts import gather
 from hf_soups.card.logit_axes import ROBUSTNESS_FIGURE, robustness_figure
 from hf_soups.card.scatter import FIGURE, figure
+from hf_soups.card.sweep_figure import SWEEP_FIGURE, sweep_figure
+from hf_soups.card.weights_figure import WEIGHTS_FIGURE, weights_figure
 from hf_soups.checkpoint import Checkpoint, write_text
 from hf_soups.evaluation.results import Results
 from hf_soups.recipe import Ingredient
@@ -26,9 +28,12 @@ def write(
     repo_id: str | None = None,
     remarks: Sequence[str] = (),
 ) -> None:
-    """README.md, and the figures where there are a test and a shifted dataset; parameters as for `gather`."""
+    """README.md, and the figures that the results and the selection call for; parameters as for `gather`."""
     drawn = results is not None and figure(results, folder / FIGURE)
     robust = results is not None and robustness_figure(results, folder / ROBUSTNESS_FIGURE)
+    swept = results is not None and selection is not None and sweep_figure(selection, results, folder / SWEEP_FIGURE)
+    learned = selection.learned if selection else None
+    mapped = learned is not None and weights_figure(learned, folder / WEIGHTS_FIGURE)
     facts = gather(
         soup,
         selection,
@@ -38,6 +43,8 @@ def write(
         repo_id,
         figure=drawn,
         robustness_figure=robust,
+        sweep_figure=swept,
+        weights_figure=mapped,
         remarks=remarks,
     )
     write_text(folder / "README.md", render(facts))

@@ -28,10 +28,11 @@ def examine(results: Results, evaluator: Evaluator, lines: Sequence[Line]) -> Re
     if ERROR not in evaluator.task.metrics.values():
         return results
     known = [(row, cast(Mapping[str, Logits], answers)) for row, answers in lines]
-    data = {name: Labelled(rows.references, rows.groups) for name, rows in evaluator.datasets.items()}
+    asked = {name: rows for name, rows in evaluator.datasets.items() if all(name in answers for _, answers in lines)}
+    data = {name: Labelled(rows.references, rows.groups) for name, rows in asked.items()}
     individuals = [logits for row, logits in known if row.kind == "ingredient"]
     told = {d.name: data[d.name] for d in reported(results)}
-    fitted = {name: data[name] for name in evaluator.names("calibrate")}
+    fitted = {name: data[name] for name in evaluator.names("calibrate") if name in data}
     best, soup = best_ingredient(results), published(results)
     shown = [line for line in known if line[0] is best or line[0] is soup or line[0].kind == "ensemble"]
     tests, shifts = evaluator.names("test"), evaluator.names("shift")

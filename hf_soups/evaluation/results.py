@@ -16,7 +16,7 @@ from hf_soups.evaluation.robustness import Accuracy, Position, Robustness
 from hf_soups.evaluation.separation import Separation
 from hf_soups.evaluation.statistics import Interval
 
-Kind = Literal["base", "ingredient", "mean", "uniform", "greedy", "soup", "ensemble"]
+Kind = Literal["base", "ingredient", "mean", "uniform", "greedy", "chosen", "soup", "ensemble"]
 Scores = Mapping[str, Mapping[str, Interval]]  # dataset → metric → value
 
 

@@ -12,7 +12,7 @@ from hf_soups.evaluation.splits import REPORT_ROLES
 from hf_soups.evaluation.statistics import Interval
 from hf_soups.evaluation.tasks import direction
 
-SOUPS = ("greedy", "soup", "uniform")
+SOUPS = ("greedy", "chosen", "soup", "uniform")
 SAME = "not distinguishable"
 
 

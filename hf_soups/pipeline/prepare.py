@@ -14,7 +14,8 @@ from hf_soups.hub.opening import Opener
 from hf_soups.method import get
 from hf_soups.pipeline.stream import remarks
 from hf_soups.planning import Plan, describe
-from hf_soups.recipe import Evaluate, Ingredient, Recipe
+from hf_soups.recipe import Evaluate, Ingredient, Learning, Recipe
+from hf_soups.selection import needs_base, outline
 from hf_soups.soup import Soup
 
 
@@ -29,17 +30,38 @@ def prepare(
     """
     _check_names(recipe.evaluate)
     pinned = opener.pin(recipe)
-    if pinned.base is None and get(pinned.method).needs_base:
+    if pinned.base is None and needs_base(pinned):
         pinned = replace(pinned, base=_infer_base(pinned, opener))
-    soup = Soup(replace(pinned, select=None), opener.headers, device=device)
+    soup = Soup(outline(pinned), opener.headers, device=device)
     _check_local_names(soup)
     parts = [*pinned.ingredients, *([pinned.base] if pinned.base else [])]
     downloads = [opener.to_download(part, stream) for part in parts]
     _, warnings = decide_license(sources(soup), recipe.output.license)
     made = describe(soup, downloads, warnings, stream=stream, uploads=uploads)
-    notes = tuple(Finding("note", remark) for remark in remarks(made.streamed > 0, uploads))
+    notes = tuple(
+        Finding("note", remark) for remark in [*remarks(made.streamed > 0, uploads), *_learning(pinned, soup)]
+    )
     ahead = KEEP * BLOCK * sum(origin.sha is not None for origin in sources(soup)) if made.streamed else 0
     return pinned, replace(made, findings=(*made.findings, *notes), memory=made.memory + ahead), soup
+
+
+def _learning(recipe: Recipe, soup: Soup) -> list[str]:
+    """What learning weights reads; how many steps it takes depends on data that are not here yet."""
+    if recipe.select is None or recipe.select.strategy != "learned":
+        return []
+    options = recipe.select.options if isinstance(recipe.select.options, Learning) else Learning()
+    each = f"{2 * soup.bytes_read:,} bytes"
+    if options.linear:
+        from hf_soups.selection.learned.linear import PASSES
+
+        return [
+            f"learning weights in the linearised model reads the ingredients at most {PASSES} times, "
+            f"{PASSES * soup.bytes_read:,} bytes"
+        ]
+    return [
+        f"each step of learning reads the ingredients twice, {each}; an epoch has a step for every "
+        f"{options.batch_size} rows of role fit, and there are at most {options.epochs} epochs"
+    ]
 
 
 def _check_local_names(soup: Soup) -> None:
@@ -75,9 +97,10 @@ def _infer_base(recipe: Recipe, opener: Opener) -> Ingredient:
     said = {i.label: opener.headers(i).origin.bases for i in recipe.ingredients if isinstance(i.model, str)}
     found = set(said.values())
     if len(found) != 1 or len(next(iter(found))) != 1:
+        what = recipe.select.strategy if recipe.select and not get(recipe.method).needs_base else recipe.method
         listed = "; ".join(f"{name}: {', '.join(bases) or 'none'}" for name, bases in said.items())
         raise RecipeError(
-            f"{recipe.method} needs a base, and the ingredients' cards do not agree on one ({listed}); name it "
+            f"{what} needs a base, and the ingredients' cards do not agree on one ({listed}); name it "
             "with base: (--base)"
         )
     (base,) = next(iter(found))

@@ -14,11 +14,12 @@ from hf_soups.errors import CheckpointError, SelectionError
 from hf_soups.hub.opening import Opener
 from hf_soups.hub.push import Pushed
 from hf_soups.hub.push import push as push_folder
+from hf_soups.pipeline.choose import select, select_without_data
 from hf_soups.pipeline.listener import Listener
 from hf_soups.pipeline.prepare import prepare
 from hf_soups.pipeline.share import Share, check_together, invite, own_device, with_idle
 from hf_soups.pipeline.stream import check_stream, remarks
-from hf_soups.pipeline.taste import candidates_for, select, taste
+from hf_soups.pipeline.taste import candidates_for, taste
 from hf_soups.pipeline.write import Made, upload, write
 from hf_soups.planning import Plan
 from hf_soups.ranks import Ranks
@@ -104,8 +105,9 @@ def run(recipe: Recipe, options: Options) -> Outcome:
         listener.tell("pulling")
     selection, results = None, None
     opened = opener.pull
-    chosen = replace(pinned, select=None)
-    if pinned.evaluate is not None:
+    if pinned.evaluate is None:
+        selection = select_without_data(pinned, headers)
+    else:
         pinned, candidates = candidates_for(pinned, headers, opener, options.token)
         opened = candidates.open
         listener.loaded(list(candidates.evaluator.reports.values()))
@@ -113,12 +115,13 @@ def run(recipe: Recipe, options: Options) -> Outcome:
         listener.tell("evaluating")
         results = taste(pinned, candidates, selection)
         listener.evaluated(results, selection)
-        chosen = selection.recipe if selection else replace(pinned, select=None)
-        if selection is not None and len(selection.kept) == 1 and not options.allow_single:
+        if selection is not None and selection.is_single and not options.allow_single:
             raise SelectionError(f"no soup beat {selection.kept[0]} on {selection.on}; --allow-single writes it alone")
+    chosen = selection.recipe if selection else replace(pinned, select=None)
     soup = headers if options.stream else Soup(chosen, opened, device=device)
     check_tokenizers({i.label: c for i, c in zip(soup.recipe.ingredients, soup.ingredients, strict=True)})
-    every = [(ingredient, opened(ingredient)) for ingredient in pinned.ingredients] if selection else []
+    ranked = selection is not None and selection.curve is None and selection.study is None
+    every = [(ingredient, opened(ingredient)) for ingredient in pinned.ingredients] if ranked else []
     made = Made(soup, selection, results, every, repo, remarks(plan.streamed > 0, uploads), plan.streamed)
     opener.reading.ahead = options.stream
     invite(soup, options, options.ranks, writes)

@@ -18,7 +18,7 @@ from hf_soups.errors import CheckpointError, RecipeError, SoupError
 from hf_soups.hub.opening import Opener
 from hf_soups.planning import Plan
 from hf_soups.ranks import Ranks
-from hf_soups.recipe import loads, to_yaml
+from hf_soups.recipe import loads, parse_weights, to_yaml
 from hf_soups.soup import Soup
 
 if TYPE_CHECKING:
@@ -100,9 +100,10 @@ def invite(soup: Soup, options: Options, ranks: Ranks, writes: bool) -> None:
     """Tell the other processes which soup it is. writes: whether a folder of it will follow."""
     if ranks.size == 1:
         return
-    recipe = replace(soup.recipe, select=None, evaluate=None)
+    recipe = replace(soup.recipe, select=None, evaluate=None, weights=None)
     task = {"recipe": to_yaml(recipe), "stream": options.stream, "writes": writes, "versions": _deciding()}
     task["device"] = kind(soup.device)
+    task["weights"] = soup.recipe.weights and soup.recipe.weights.to_json()  # YAML would only name their file
     ranks.share(task | {"inputs": lock.inputs(soup)})
     with ranks.first_of_host():
         pass  # the soup's files are here already
@@ -122,7 +123,8 @@ def assist(options: Options) -> Soup:
     opener = Opener(options.token, options.local)
     with ranks.first_of_host():
         opened = opener.headers if task["stream"] else opener.pull
-        soup = Soup(loads(task["recipe"]), opened, device=own_device(task["device"], ranks))
+        recipe = replace(loads(task["recipe"]), weights=task["weights"] and parse_weights(task["weights"]))
+        soup = Soup(recipe, opened, device=own_device(task["device"], ranks))
     if task["inputs"] != lock.inputs(soup):
         raise CheckpointError("the ingredients here are other files than process 0 sees; use the same on every host")
     opener.reading.ahead = task["stream"]

@@ -1,8 +1,8 @@
-"""Choosing and measuring: what the recipe's data says of every model and soup."""
+"""Measuring: what the recipe's data says of every model and soup."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,15 +10,18 @@ from hf_soups.align import config_of, label_names
 from hf_soups.checkpoint import Checkpoint
 from hf_soups.errors import RecipeError
 from hf_soups.hub.opening import Opener
-from hf_soups.pipeline.listener import Listener
-from hf_soups.recipe import Recipe, Select
-from hf_soups.selection import Selection, greedy
+from hf_soups.pipeline.choose import target
+from hf_soups.recipe import Recipe
+from hf_soups.selection import Selection
 from hf_soups.soup import Soup
 
 if TYPE_CHECKING:
     from hf_soups.evaluation.examination import Line
+    from hf_soups.evaluation.outputs import Outputs
     from hf_soups.evaluation.results import Kind, Results
     from hf_soups.selection.candidates import Candidates
+
+FITTED_ROLES = ("fit", "calibrate")  # whose rows say nothing of how good anything is
 
 
 def candidates_for(recipe: Recipe, soup: Soup, opener: Opener, token: str | None) -> tuple[Recipe, Candidates]:
@@ -50,59 +53,56 @@ def candidates_for(recipe: Recipe, soup: Soup, opener: Opener, token: str | None
     return pinned, Candidates(evaluator, opener.pull, soup.device)
 
 
-def select(recipe: Recipe, candidates: Candidates, listener: Listener) -> Selection | None:
-    """The greedy soup, where the recipe asks for one."""
-    if recipe.select is None or recipe.select.strategy == "uniform":
-        return None
-    on, metric, sign = _target(recipe, candidates)
-
-    def score(candidate: Recipe) -> float:
-        listener.tell(f"scoring {' + '.join(i.label for i in candidate.ingredients)}")
-        return candidates.score(candidate, on, metric)
-
-    return greedy(recipe, score, replace(recipe.select, on=on, metric=metric), sign)
-
-
 def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -> Results:
     """Every row of the table: base, ingredients and their mean, the soup of all, the chosen one, ensemble.
 
     The base is left out where it has no head, or one of other labels. Differences are to the ingredient that is
-    best on the selection data; there are none without such data.
+    best on the selection data; there are none without such data. Data that weights were fitted on are left out.
     """
     from hf_soups.evaluation.examination import examine
     from hf_soups.evaluation.separation import separation
 
     evaluator = candidates.evaluator
-    outputs = [candidates.outputs(candidates.open(i)) for i in recipe.ingredients]
+    wanted = [name for name, report in evaluator.reports.items() if report.role != "fit"]
+
+    def answers(checkpoint: Checkpoint) -> Mapping[str, Outputs]:
+        return candidates.outputs(checkpoint, wanted)
+
+    def shown(outputs: Mapping[str, Outputs]) -> dict[str, Outputs]:
+        return {n: one for n, one in outputs.items() if evaluator.reports[n].role not in FITTED_ROLES}
+
+    def row(name: str, kind: Kind, outputs: Mapping[str, Outputs]) -> Line:
+        return evaluator.row(name, kind, shown(outputs), best), outputs
+
+    outputs = [answers(candidates.open(i)) for i in recipe.ingredients]
     models = {i.label: one for i, one in zip(recipe.ingredients, outputs, strict=True)}  # what selection could choose
     best = None
     if evaluator.names("select"):
-        on, metric, sign = _target(recipe, candidates)
+        on, metric, sign = target(recipe, candidates)
         scores = [sign * evaluator.score(one[on], on, metric) for one in outputs]
         best = outputs[scores.index(max(scores))]
     lines: list[Line] = []
     if recipe.base is not None:
         base = candidates.open(recipe.base)
         if _same_head(base, candidates.open(recipe.ingredients[0]), evaluator.task.label_names):
-            found = candidates.outputs(base)
-            lines.append((evaluator.row(recipe.base.label, "base", found, best), found))
-    for ingredient, one in zip(recipe.ingredients, outputs, strict=True):
-        lines.append((evaluator.row(ingredient.label, "ingredient", one, best), one))
+            lines.append(row(recipe.base.label, "base", answers(base)))
+    lines += [row(i.label, "ingredient", one) for i, one in zip(recipe.ingredients, outputs, strict=True)]
     individuals = len(lines)
     if len(outputs) > 1 or recipe.method != "average":
         name, kind = _name_of_all(recipe, selection)
-        models[name] = candidates.outputs(candidates.checkpoint(replace(recipe, select=None)))
-        lines.append((evaluator.row(name, kind, models[name], best), models[name]))
+        models[name] = answers(candidates.checkpoint(replace(recipe, select=None)))
+        lines.append(row(name, kind, models[name]))
     if selection is not None:
-        models["greedy soup"] = candidates.outputs(candidates.checkpoint(selection.recipe))
-        lines.append((evaluator.row("greedy soup", "greedy", models["greedy soup"], best), models["greedy soup"]))
+        name = f"{selection.strategy} soup"
+        models[name] = answers(candidates.checkpoint(selection.recipe))
+        lines.append(row(name, "greedy" if selection.strategy == "greedy" else "chosen", models[name]))
     if len(outputs) > 1:
         together = {name: evaluator.ensemble([one[name] for one in outputs]) for name in outputs[0]}
         if computed := {name: one for name, one in together.items() if one is not None}:
-            lines.append((evaluator.row("ensemble", "ensemble", computed, best), computed))
-    rows = [row for row, _ in lines]
+            lines.append(row("ensemble", "ensemble", computed))
+    rows = [one for one, _ in lines]
     if len(outputs) > 1:
-        rows.insert(individuals, evaluator.mean_row("mean individual", outputs, best))
+        rows.insert(individuals, evaluator.mean_row("mean individual", [shown(one) for one in outputs], best))
     results = examine(evaluator.results(rows), evaluator, lines)
     if best is None:
         return results
@@ -134,11 +134,3 @@ def _name_of_all(recipe: Recipe, selection: Selection | None) -> tuple[str, Kind
     if recipe.method == "average" and not weighted:
         return "uniform soup", "soup" if selection is None else "uniform"
     return f"{recipe.method} of all", "soup" if selection is None else "uniform"
-
-
-def _target(recipe: Recipe, candidates: Candidates) -> tuple[str, str, int]:
-    """The dataset and metric that decide, said or the only ones, and 1 if more is better, else -1."""
-    chosen = recipe.select or Select()
-    on = chosen.on or candidates.evaluator.names("select")[0]
-    metric = chosen.metric or next(iter(candidates.evaluator.metrics))
-    return on, metric, 1 if candidates.evaluator.metrics[metric].greater_is_better else -1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import ml_dtypes
@@ -13,11 +13,11 @@ from hf_soups import methods as _methods  # noqa: F401  (importing it registers 
 from hf_soups.errors import RecipeError, did_you_mean
 from hf_soups.method import Method, get
 from hf_soups.recipe.arguments import arguments
-from hf_soups.recipe.types import Evaluate, Recipe, Select
+from hf_soups.recipe.check_select import check_select
+from hf_soups.recipe.types import Evaluate, Recipe
+from hf_soups.recipe.values import one_of
 
 ROLES = ("select", "fit", "calibrate", "test", "shift")
-STRATEGIES = ("uniform", "greedy")
-TIES = (">=", ">")
 DTYPES: Mapping[str, np.dtype] = {
     "float64": np.dtype(np.float64),
     "float32": np.dtype(np.float32),
@@ -45,27 +45,21 @@ def check(recipe: Recipe, nested: bool = False) -> Recipe:
     _check_overrides(recipe, method)
     if method.kind == "linear":
         _check_coefficients(recipe, method)
+    if recipe.weights is not None:
+        _check_weights(recipe)
     if nested:
-        for key, value in (("select", recipe.select), ("evaluate", recipe.evaluate)):
-            if value is not None:
+        for key in ("select", "evaluate", "weights"):
+            if getattr(recipe, key) is not None:
                 raise RecipeError(f"{key}: not allowed in a recipe that is itself an ingredient")
     if recipe.evaluate is not None:
         _check_evaluate(recipe.evaluate)
     if recipe.select is not None:
-        _check_select(recipe.select, recipe.evaluate)
+        check_select(recipe, recipe.select)
     if recipe.output.dtype is not None:
         one_of(recipe.output.dtype, DTYPES, "output: dtype")
     if recipe.output.max_shard_size < 1:
         raise RecipeError("output: max_shard_size must be at least one byte")
     return recipe
-
-
-def one_of(value: str, options: Iterable[str], where: str) -> str:
-    """`value` if it is an option, else a RecipeError with a suggestion."""
-    choices = list(options)
-    if value not in choices:
-        raise RecipeError(f"{where}: unknown value {value!r}{did_you_mean(str(value), choices)}")
-    return value
 
 
 def _check_values(method: Method, values: Mapping[str, Any], where: str, each_only: bool = False) -> None:
@@ -109,6 +103,19 @@ def _check_coefficients(recipe: Recipe, method: Method) -> None:
             raise RecipeError(f"{where}: {error}; change weight:") from error
 
 
+def _check_weights(recipe: Recipe) -> None:
+    """Weights of every tensor leave nothing for other rules, or for a selection, to decide."""
+    assert recipe.weights is not None
+    if recipe.method != "average":
+        raise RecipeError(f"weights: they are of method average; {recipe.method} has parameters of its own")
+    if recipe.select is not None:
+        raise RecipeError("weights: they are what a selection found, so leave out select: or weights:")
+    parts: list[Any] = [recipe, *recipe.ingredients, *recipe.overrides]
+    if any(part.parameters for part in parts) or any(o.ingredients for o in recipe.overrides):
+        raise RecipeError("weights: they say how much of each ingredient, so leave out weight:")
+    recipe.weights.check_ingredients([i.label for i in recipe.ingredients])
+
+
 def _check_evaluate(evaluate: Evaluate) -> None:
     if not evaluate.datasets:
         raise RecipeError("evaluate: datasets: name at least one")
@@ -118,19 +125,3 @@ def _check_evaluate(evaluate: Evaluate) -> None:
     for key, size in (("batch_size", evaluate.batch_size), ("max_length", evaluate.max_length)):
         if size is not None and size < 1:
             raise RecipeError(f"evaluate: {key} must be at least 1, got {size}")
-
-
-def _check_select(select: Select, evaluate: Evaluate | None) -> None:
-    one_of(select.strategy, STRATEGIES, "select: strategy")
-    one_of(select.tie, TIES, "select: tie")
-    if evaluate is None:
-        if select.strategy == "uniform":
-            return
-        raise RecipeError(f"select: {select.strategy} needs evaluate: with a dataset of role select")
-    chosen = [name for name, data in evaluate.datasets.items() if data.role == "select"]
-    if select.on is not None:
-        one_of(select.on, chosen, "select: on")
-    elif len(chosen) != 1 and select.strategy != "uniform":
-        raise RecipeError(f"select: on: which dataset? {len(chosen)} have role select")
-    if select.metric is not None and evaluate.metrics:
-        one_of(select.metric, evaluate.metrics, "select: metric")

@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from hf_soups.recipe import strict_yaml
-from hf_soups.recipe.types import Ingredient, Override, Recipe
+from hf_soups.recipe.types import Ingredient, Override, Recipe, Select
+from hf_soups.recipe.weights import FILE, Weights
 
 
 def to_dict(part: Any) -> Any:
@@ -19,6 +20,10 @@ def to_dict(part: Any) -> Any:
     if isinstance(part, Override):
         content = {"match": part.match, "from": part.source} | _content(part, skip="match source")
         return {k: v for k, v in content.items() if v is not None}
+    if isinstance(part, Select):
+        return _content(part, skip="options") | to_dict(part.options or {})
+    if isinstance(part, Weights):
+        return FILE
     if isinstance(part, Recipe):
         content = _content(part)
         return {"method": part.method} | content

@@ -8,11 +8,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from hf_soups.errors import RecipeError, did_you_mean
+from hf_soups.errors import RecipeError
 from hf_soups.method import get
 from hf_soups.recipe import strict_yaml
 from hf_soups.recipe.check import check
-from hf_soups.recipe.types import Data, Evaluate, Ingredient, Output, Override, Recipe, Select
+from hf_soups.recipe.parse_select import parse_select
+from hf_soups.recipe.types import Data, Evaluate, Ingredient, Output, Override, Recipe
+from hf_soups.recipe.values import boolean, integer, known, mapping, sequence, string, strings
+from hf_soups.recipe.weights import read_weights
 
 MAX_SIZE = 2.0**63  # bytes; the largest file that anything can address
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -46,7 +49,7 @@ def parse_size(size: str | int, where: str = "max_shard_size") -> int:
 
 
 def _recipe(content: Any, where: str, folder: Path | None) -> Recipe:
-    values = _mapping(content, where, Recipe)
+    values = mapping(content, where, Recipe)
     entries = values.get("ingredients")
     if not isinstance(entries, list):
         raise RecipeError(f"{where}: ingredients: a list of Hub ids or folders is needed")
@@ -64,31 +67,33 @@ def _recipe(content: Any, where: str, folder: Path | None) -> Recipe:
         elif key == "base":
             made[key] = _ingredient(value, "base", folder, None)
         elif key == "parameters":
-            made[key] = _mapping(value, key)
+            made[key] = mapping(value, key)
         elif key == "overrides":
-            made[key] = tuple(_override(o, f"overrides: #{n}") for n, o in enumerate(_list(value, key), 1))
+            made[key] = tuple(_override(o, f"overrides: #{n}") for n, o in enumerate(sequence(value, key), 1))
         elif key == "select":
-            made[key] = Select(**_strings(_mapping(value, key, Select), key))
+            made[key] = parse_select(value)
         elif key == "evaluate":
             made[key] = _evaluate(value, folder)
         elif key == "output":
             made[key] = _output(value)
+        elif key == "weights":
+            made[key] = read_weights((folder or Path.cwd()) / string(value, key))
         elif key == "seed":
-            made[key] = _integer(value, "seed")
+            made[key] = integer(value, "seed")
         else:
-            made[key] = _string(value, key)
+            made[key] = string(value, key)
     return Recipe(**made)
 
 
 def _ingredient(entry: Any, where: str, folder: Path | None, method: str | None) -> Ingredient:
     if isinstance(entry, str):
         return Ingredient(model=local(entry, folder))
-    content = _mapping(entry, where)
+    content = mapping(entry, where)
     if "ingredients" in content:
         return Ingredient(model=_recipe(content, where, folder))
     own = [f.name for f in fields(Ingredient) if f.name != "parameters"]
     each = [n for n, p in get(method).parameters.items() if p.each] if method else []
-    _known(content, [*own, *each], where)
+    known(content, [*own, *each], where)
     if "model" not in content:
         raise RecipeError(f"{where}: model: is missing; give a Hub id or a folder")
     made: dict[str, Any] = {"parameters": {k: v for k, v in content.items() if k in each}}
@@ -98,61 +103,61 @@ def _ingredient(entry: Any, where: str, folder: Path | None, method: str | None)
         elif key == "model" and isinstance(value, Mapping):
             made[key] = _recipe(value, f"{where}: model", folder)
         elif key in ("model", "base"):
-            made[key] = local(_string(value, f"{where}: {key}"), folder)
+            made[key] = local(string(value, f"{where}: {key}"), folder)
         elif key == "labels":
-            made[key] = tuple(_string(v, f"{where}: labels") for v in _list(value, f"{where}: labels"))
+            made[key] = tuple(string(v, f"{where}: labels") for v in sequence(value, f"{where}: labels"))
         else:
-            made[key] = _string(value, f"{where}: {key}")
+            made[key] = string(value, f"{where}: {key}")
     return Ingredient(**made)
 
 
 def _override(entry: Any, where: str) -> Override:
-    content = _mapping(entry, where)
-    _known(content, ["match", "from", "parameters", "ingredients"], where)
+    content = mapping(entry, where)
+    known(content, ["match", "from", "parameters", "ingredients"], where)
     if "match" not in content:
         raise RecipeError(f"{where}: match: is missing; give a tensor name or a glob such as '*.bias'")
-    parts = _mapping(content.get("ingredients") or {}, f"{where}: ingredients")
+    parts = mapping(content.get("ingredients") or {}, f"{where}: ingredients")
     return Override(
-        match=_string(content["match"], f"{where}: match"),
-        source=None if content.get("from") is None else _string(content["from"], f"{where}: from"),
-        parameters=_mapping(content.get("parameters") or {}, f"{where}: parameters"),
-        ingredients={k: _mapping(v, f"{where}: ingredients: {k}") for k, v in parts.items()},
+        match=string(content["match"], f"{where}: match"),
+        source=None if content.get("from") is None else string(content["from"], f"{where}: from"),
+        parameters=mapping(content.get("parameters") or {}, f"{where}: parameters"),
+        ingredients={k: mapping(v, f"{where}: ingredients: {k}") for k, v in parts.items()},
     )
 
 
 def _evaluate(value: Any, folder: Path | None) -> Evaluate:
-    content = dict(_mapping(value, "evaluate", Evaluate))
-    datasets = _mapping(content.pop("datasets", None) or {}, "evaluate: datasets")
+    content = dict(mapping(value, "evaluate", Evaluate))
+    datasets = mapping(content.pop("datasets", None) or {}, "evaluate: datasets")
     made: dict[str, Any] = {"datasets": {n: _data(d, f"evaluate: datasets: {n}", folder) for n, d in datasets.items()}}
     for key, entry in content.items():
         if key == "metrics":
-            made[key] = tuple(_string(m, "evaluate: metrics") for m in _list(entry, "evaluate: metrics"))
+            made[key] = tuple(string(m, "evaluate: metrics") for m in sequence(entry, "evaluate: metrics"))
         elif key in ("max_length", "batch_size"):
-            made[key] = None if entry is None else _integer(entry, f"evaluate: {key}")
+            made[key] = None if entry is None else integer(entry, f"evaluate: {key}")
         elif key == "allow_overlap":
-            made[key] = _flag(entry, f"evaluate: {key}")
+            made[key] = boolean(entry, f"evaluate: {key}")
         else:
-            made[key] = _string(entry, f"evaluate: {key}")
+            made[key] = string(entry, f"evaluate: {key}")
     return Evaluate(**made)
 
 
 def _data(value: Any, where: str, folder: Path | None) -> Data:
-    content = _mapping(value, where, Data)
+    content = mapping(value, where, Data)
     made: dict[str, Any] = {}
     for key, entry in content.items():
         if entry is None:
             continue
         elif key == "text":
-            columns = [entry] if isinstance(entry, str) else _list(entry, f"{where}: text")
-            made[key] = tuple(_string(c, f"{where}: text") for c in columns)
+            columns = [entry] if isinstance(entry, str) else sequence(entry, f"{where}: text")
+            made[key] = tuple(string(c, f"{where}: text") for c in columns)
         elif key == "limit":
-            made[key] = _integer(entry, f"{where}: limit")
+            made[key] = integer(entry, f"{where}: limit")
         elif key == "columns":
-            made[key] = _strings(_mapping(entry, f"{where}: columns"), f"{where}: columns")
+            made[key] = strings(mapping(entry, f"{where}: columns"), f"{where}: columns")
         elif key == "path":
-            made[key] = local(_string(entry, f"{where}: path"), folder)
+            made[key] = local(string(entry, f"{where}: path"), folder)
         else:
-            made[key] = _string(entry, f"{where}: {key}")
+            made[key] = string(entry, f"{where}: {key}")
     for key in ("path", "role"):
         if key not in made:
             raise RecipeError(f"{where}: {key}: is missing")
@@ -160,7 +165,7 @@ def _data(value: Any, where: str, folder: Path | None) -> Data:
 
 
 def _output(value: Any) -> Output:
-    content = dict(_mapping(value, "output", Output))
+    content = dict(mapping(value, "output", Output))
     made: dict[str, Any] = {}
     for key, entry in content.items():
         if entry is None:
@@ -168,9 +173,9 @@ def _output(value: Any) -> Output:
         elif key == "max_shard_size":
             made[key] = parse_size(entry, "output: max_shard_size")
         elif key == "private":
-            made[key] = _flag(entry, "output: private")
+            made[key] = boolean(entry, "output: private")
         else:
-            made[key] = _string(entry, f"output: {key}")
+            made[key] = string(entry, f"output: {key}")
     return Output(**made)
 
 
@@ -186,50 +191,3 @@ def local(reference: str, folder: Path | None) -> str:
     if not path.is_absolute():
         path = (folder or Path.cwd()) / path
     return str(path.resolve()) if looks_local or path.exists() else reference
-
-
-def _mapping(value: Any, where: str, kind: type | None = None) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise RecipeError(f"{where}: keys and values are needed, got {_shown(value)}")
-    if kind is not None:
-        _known(value, [f.name for f in fields(kind)], where)
-    return dict(value)
-
-
-def _known(content: Mapping[str, Any], keys: list[str], where: str) -> None:
-    for key in content:
-        if key not in keys:
-            raise RecipeError(f"{where}: unknown key {key!r}{did_you_mean(key, keys)}")
-
-
-def _list(value: Any, where: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise RecipeError(f"{where}: a list is needed, got {_shown(value)}")
-    return value
-
-
-def _string(value: Any, where: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise RecipeError(f"{where}: a text is needed, got {_shown(value)}")
-    return value
-
-
-def _strings(content: Mapping[str, Any], where: str) -> dict[str, str]:
-    return {k: _string(v, f"{where}: {k}") for k, v in content.items() if v is not None}
-
-
-def _integer(value: Any, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise RecipeError(f"{where}: a whole number is needed, got {_shown(value)}")
-    return value
-
-
-def _flag(value: Any, where: str) -> bool:
-    if not isinstance(value, bool):
-        raise RecipeError(f"{where}: true or false, got {_shown(value)}")
-    return value
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

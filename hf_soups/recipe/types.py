@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hf_soups.recipe.learning import Learning
+from hf_soups.recipe.strategies import Search, Sweep
+from hf_soups.recipe.weights import Weights
+
 
 @dataclass(frozen=True)
 class Ingredient:
@@ -57,17 +61,22 @@ class Override:
 
 @dataclass(frozen=True)
 class Select:
-    """How the soup is chosen: `uniform` takes every ingredient, `greedy` those that help.
+    """How the soup is chosen: `uniform` takes every ingredient, `greedy` those that help, `learned` so much of
+    each as a loss says.
+
+    `sweep` tries one parameter's values, `search` lets Optuna propose values of several.
 
     on: name of the dataset with role `select`; may be left out where there is only one.
     metric: a metric of the evaluation; default: its first.
     tie: `>=` accepts an equal score (paper), `>` does not (released code).
+    options: what the strategies learned, sweep and search are told; in YAML, keys beside the others.
     """
 
     strategy: str = "greedy"
     on: str | None = None
     metric: str | None = None
     tie: str = ">="
+    options: Learning | Sweep | Search | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +147,7 @@ class Recipe:
     base: Ingredient | None = None
     overrides: tuple[Override, ...] = ()
     select: Select | None = None
+    weights: Weights | None = None  # of every tensor: what a learned selection leaves
     evaluate: Evaluate | None = None
     output: Output = field(default_factory=Output)
     seed: int = 0

@@ -1,6 +1,23 @@
 """Choosing: a recipe goes in, a recipe comes out, with the trace of why."""
 
 from hf_soups.selection.greedy import greedy
-from hf_soups.selection.trace import Selection, Step
+from hf_soups.selection.learned.trace import Learned
+from hf_soups.selection.outline import needs_base, outline
+from hf_soups.selection.search import search
+from hf_soups.selection.sweep import sweep
+from hf_soups.selection.trace import Curve, Point, Selection, Step, Study, Trial
 
-__all__ = ["Selection", "Step", "greedy"]
+__all__ = [
+    "Curve",
+    "Learned",
+    "Point",
+    "Selection",
+    "Step",
+    "Study",
+    "Trial",
+    "greedy",
+    "needs_base",
+    "outline",
+    "search",
+    "sweep",
+]

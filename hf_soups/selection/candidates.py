@@ -6,12 +6,15 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from hf_soups.checkpoint import Checkpoint
 from hf_soups.engine import Device
 from hf_soups.evaluation.evaluator import Evaluator
 from hf_soups.evaluation.outputs import Outputs
-from hf_soups.recipe import Ingredient, Recipe
+from hf_soups.recipe import Ingredient, Recipe, arguments
 from hf_soups.soup import Open, Soup
+from hf_soups.soup.assets import SoupAssets
 
 INPUT_FILES = (  # parts of the names of files that decide what a model is fed, and how it answers
     "tokeniz", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "sentencepiece", "processor",
@@ -29,7 +32,7 @@ class Candidates:
 
     def __init__(self, evaluator: Evaluator, open: Open, device: Device | None = None) -> None:
         self.evaluator = evaluator
-        self._device = device
+        self.device = device
         self._source = open
         self._opened: dict[tuple[Any, ...], Checkpoint] = {}
         self._model: tuple[bytes, Any] | None = None
@@ -37,7 +40,7 @@ class Candidates:
     def open(self, ingredient: Ingredient) -> Checkpoint:
         key = (ingredient.model, ingredient.subfolder, ingredient.base)
         if isinstance(ingredient.model, Recipe):
-            return Soup(ingredient.model, self.open, nested=True, device=self._device)
+            return Soup(ingredient.model, self.open, nested=True, device=self.device)
         if key not in self._opened:
             self._opened[key] = self._source(ingredient)
         return self._opened[key]
@@ -47,7 +50,8 @@ class Candidates:
         plain = recipe.method == "average" and not recipe.overrides and recipe.output.dtype is None
         if plain and len(recipe.ingredients) == 1:
             return self.open(recipe.ingredients[0])
-        return Soup(recipe, self.open, device=self._device)
+        soup = Soup(recipe, self.open, device=self.device)
+        return _copied(soup) or soup
 
     def score(self, recipe: Recipe, dataset: str, metric: str) -> float:
         """Held-out score of the soup that a recipe describes."""
@@ -56,8 +60,9 @@ class Candidates:
 
     def outputs(self, checkpoint: Checkpoint, datasets: Iterable[str] | None = None) -> Mapping[str, Outputs]:
         """Answers to the named datasets (default: all), from the cache where they were made before."""
+        settings = _files(checkpoint.assets)
         return self.evaluator.outputs(
-            checkpoint.fingerprint(), lambda: self._load(checkpoint), _settings(checkpoint), datasets=datasets
+            checkpoint.fingerprint(), lambda: self._load(checkpoint), settings, datasets=datasets
         )
 
     def _load(self, checkpoint: Checkpoint) -> tuple[Any, Any]:
@@ -71,10 +76,25 @@ class Candidates:
         return self._model[1], self.evaluator.task.processor(checkpoint)
 
 
-def _settings(checkpoint: Checkpoint) -> dict[str, str]:
+def _copied(soup: Soup) -> Checkpoint | None:
+    """The one model that a soup is a copy of, such as the base at alpha 0, so that it is not run again."""
+    recipe, parts = soup.recipe, soup.ingredients
+    if soup.method.kind != "linear" or recipe.overrides or recipe.weights is not None:
+        return None
+    weights = soup.method.coefficients(len(parts), arguments(recipe))
+    if soup.method.needs_base:
+        parts, weights = [soup.required_base, *parts], np.concatenate([[1 - weights.sum()], weights])
+    used = [(part, weight) for part, weight in zip(parts, weights, strict=True) if weight != 0]
+    if len(used) != 1 or used[0][1] != 1 or dict(used[0][0].specs) != dict(soup.specs):
+        return None
+    same = SoupAssets(used[0][0].assets, soup.specs, soup.alignment.labels)
+    return used[0][0] if _files(same) == _files(soup.assets) else None
+
+
+def _files(assets: Mapping[str, bytes]) -> dict[str, str]:
     """What, beside the weights, decides the answers and is known without a model."""
     digest = hashlib.sha256()
-    for name in sorted(checkpoint.assets):
+    for name in sorted(assets):
         if name == "config.json" or any(part in name for part in INPUT_FILES):
-            digest.update(name.encode() + b"\0" + checkpoint.assets[name])
+            digest.update(name.encode() + b"\0" + assets[name])
     return {"files": digest.hexdigest()}

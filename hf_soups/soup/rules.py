@@ -17,6 +17,7 @@ from hf_soups.engine import Desk, Field, Mixture, Rule
 from hf_soups.errors import SoupError
 from hf_soups.method import KthLargest, Method
 from hf_soups.recipe import Override, arguments
+from hf_soups.soup.given import given_weights
 
 if TYPE_CHECKING:
     from hf_soups.soup.soup import Soup
@@ -30,7 +31,7 @@ class Rules(Mapping[str, Rule]):
     def __init__(self, soup: Soup, desk: Callable[[], Desk]) -> None:
         self._soup = soup
         self._desk = desk
-        self._coefficients: dict[str, np.ndarray] = {}
+        self._coefficients = given_weights(soup.recipe, soup.alignment.treatments)
         self._mixtures: dict[str, Mixture] = {}
         self._lock = RLock()
         self._make = lru_cache(maxsize=KEPT)(self._find)

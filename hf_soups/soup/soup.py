@@ -97,6 +97,8 @@ class Soup(Checkpoint):
             "wide": self._wide,
             "seed": self.recipe.seed,
         }
+        if self.recipe.weights is not None:
+            content["weights"] = dict(self.recipe.weights.tensors)
         if self.device.name != Host.name:  # whose last bits may be others
             content["device"] = self.device.name
         if self.method.draws:  # random streams go by what the ingredients are called
@@ -202,7 +204,12 @@ class Soup(Checkpoint):
         """Tied tensors: those that are tied in everything they are made of, and made alike."""
         same = set.intersection(*(set(part.aliases.items()) for part in self._parts))
         treatments = self.alignment.treatments
-        return {n: first for n, first in sorted(same) if n in self.specs and treatments[n] == treatments.get(first)}
+        weights = self.recipe.weights.tensors if self.recipe.weights else {}
+        return {
+            n: first
+            for n, first in sorted(same)
+            if n in self.specs and treatments[n] == treatments.get(first) and weights.get(n) == weights.get(first)
+        }
 
     def _items(self, specs: Mapping[str, Spec]) -> Iterator[tuple[str, Rule, int, int]]:
         for name, spec in specs.items():

@@ -151,3 +151,23 @@ def test_every_method_has_a_page() -> None:
         page = soups("methods", method["name"]).stdout
         assert method["title"] in page and all(p["name"] in page for p in method["parameters"])
         assert all(p["doc"] for p in method["parameters"])
+
+
+def test_a_sweep_is_told_value_by_value_and_printed_as_a_recipe(tmp_path: Path) -> None:
+    base = classifier(tmp_path / "base")
+    fine_tune(base, tmp_path / "run", seed=1)
+    (tmp_path / "data.csv").write_text("text,label\ngood film,positive\nbad plot,negative\nfine,positive\n")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "base: ./base\ningredients: [./run]\nselect: {strategy: sweep, parameter: alpha, values: [0, 0.5, 1]}\n"
+        "evaluate: {datasets: {validation: {path: ./data.csv, role: select}}}\n"
+    )
+    printed = soups("merge", recipe, "--print-recipe")
+    assert "strategy: sweep\n  parameter: alpha\n  values:\n  - 0.0\n  - 0.5\n  - 1.0" in printed.stdout
+    done = soups("merge", recipe, "-o", tmp_path / "soup", HF_SOUPS_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    assert "sweep of alpha: " in done.stderr and done.stderr.count(": validation ") == 3
+    assert done.stderr.count("  taken  alpha ") == 1
+    recipe.write_text(recipe.read_text().replace("parameter: alpha", "parameter: alhpa"))
+    wrong = soups("merge", recipe, "-o", tmp_path / "soup")
+    assert wrong.returncode == 1 and "did you mean 'alpha'?" in wrong.stderr and "Traceback" not in wrong.stderr

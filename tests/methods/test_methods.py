@@ -86,6 +86,13 @@ def test_interpolate_example() -> None:
     assert result.tolist() == [1, 1.25, -0.25, 1]
 
 
+def test_interpolate_of_several_is_the_line_from_the_base_to_their_average() -> None:
+    tuned, base = [f32([5, 0]), f32([1, 8])], f32([1, 0])
+    assert merged("interpolate", tuned, base, alpha=0.5, weight=[3, 1]).tolist() == [2.5, 1]  # their average is [4, 2]
+    assert np.array_equal(merged("interpolate", tuned, base, alpha=0.0), base)
+    assert np.array_equal(merged("interpolate", tuned, base, alpha=1.0), merged("average", tuned))
+
+
 def test_task_arithmetic_example() -> None:
     base = np.ones(4, np.float32)
     ingredients = [base + f32([0.4, -0.2, 0.1, 0]), base + f32([-0.1, -0.3, 0.2, 0.05])]

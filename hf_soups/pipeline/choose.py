@@ -1,0 +1,98 @@
+"""Choosing: which soup the recipe's strategy finds, on the data that may decide."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hf_soups.pipeline.listener import Listener
+from hf_soups.recipe import Recipe, Select
+from hf_soups.selection import Selection, greedy, search, sweep
+from hf_soups.soup import Soup
+
+if TYPE_CHECKING:
+    from hf_soups.selection.candidates import Candidates
+
+
+def select(recipe: Recipe, candidates: Candidates, listener: Listener) -> Selection | None:
+    """What the recipe's strategy chooses; None where it asks for no choice."""
+    if recipe.select is None or recipe.select.strategy == "uniform":
+        return None
+    if recipe.select.strategy == "sweep":
+        return _sweep(recipe, recipe.select, candidates, listener)
+    if recipe.select.strategy == "search":
+        return _search(recipe, candidates, listener)
+    if recipe.select.strategy == "learned":
+        from hf_soups.selection.learned.learn import learned
+
+        data = candidates.evaluator.datasets
+        return learned(
+            recipe, candidates.open, candidates.evaluator.task, data, device=candidates.device, tell=listener.tell
+        )
+    on, metric, sign = target(recipe, candidates)
+
+    def score(candidate: Recipe) -> float:
+        listener.tell(f"scoring {' + '.join(i.label for i in candidate.ingredients)}")
+        return candidates.score(candidate, on, metric)
+
+    return greedy(recipe, score, replace(recipe.select, on=on, metric=metric), sign)
+
+
+def select_without_data(recipe: Recipe, soup: Soup) -> Selection | None:
+    """A sweep's fixed or default value; None where the recipe asks for no choice. soup: of all ingredients."""
+    if recipe.select is None or recipe.select.strategy != "sweep":
+        return None
+    return sweep(recipe, None, names=soup.specs)
+
+
+def _sweep(recipe: Recipe, asked: Select, candidates: Candidates, listener: Listener) -> Selection:
+    from hf_soups.evaluation.splits import REPORT_ROLES
+
+    evaluator, names = candidates.evaluator, candidates.open(recipe.ingredients[0]).specs
+    metric = asked.metric or next(iter(evaluator.metrics))
+    shown = [name for role in ("select", *REPORT_ROLES) for name in evaluator.names(role)]
+
+    def measure(candidate: Recipe) -> dict[str, float]:
+        listener.tell(f"measuring {_said(candidate)}")
+        outputs = candidates.outputs(candidates.checkpoint(candidate), shown)
+        return {name: evaluator.score(outputs[name], name, metric) for name in shown}
+
+    if not evaluator.names("select"):
+        return sweep(recipe, None, replace(asked, metric=metric), measure=measure, names=names)
+    on, metric, sign = target(recipe, candidates)
+
+    def score(candidate: Recipe) -> float:
+        listener.tell(f"scoring {_said(candidate)}")
+        return candidates.score(candidate, on, metric)
+
+    return sweep(recipe, score, replace(asked, on=on, metric=metric), sign, measure, names)
+
+
+def _search(recipe: Recipe, candidates: Candidates, listener: Listener) -> Selection:
+    evaluator = candidates.evaluator
+
+    def score(candidate: Recipe, on: str, metric: str) -> float:
+        listener.tell(f"scoring {_said(candidate)} on {on}")
+        return candidates.score(candidate, on, metric)
+
+    def greater_is_better(metric: str) -> bool:
+        return evaluator.metrics[metric].greater_is_better
+
+    parts = [*recipe.ingredients, *([recipe.base] if recipe.base else [])]
+    inputs = [candidates.open(part).fingerprint() for part in parts]
+    inputs += [evaluator.reports[name].fingerprint for name in evaluator.names("select")]
+    return search(recipe, score, greater_is_better, evaluator.cache.folder, inputs=inputs)
+
+
+def _said(recipe: Recipe) -> str:
+    """`ties (density 0.2)`"""
+    values = ", ".join(f"{name} {value:g}" for name, value in recipe.parameters.items())
+    return f"{recipe.method} ({values})" if values else recipe.method
+
+
+def target(recipe: Recipe, candidates: Candidates) -> tuple[str, str, int]:
+    """The dataset and metric that decide, said or the only ones, and 1 if more is better, else -1."""
+    chosen = recipe.select or Select()
+    on = chosen.on or candidates.evaluator.names("select")[0]
+    metric = chosen.metric or next(iter(candidates.evaluator.metrics))
+    return on, metric, 1 if candidates.evaluator.metrics[metric].greater_is_better else -1
