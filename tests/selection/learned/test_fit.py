@@ -111,9 +111,13 @@ def test_the_logit_layer_is_found_by_what_it_does() -> None:
     torch.testing.assert_close(soup.model(**rows.inputs).logits.detach(), 1.7 * before)
 
 
-def test_a_head_that_shares_its_weight_keeps_no_factor() -> None:
+@pytest.mark.parametrize("scaled_away", [False, True])
+def test_a_head_that_shares_its_weight_keeps_no_factor(scaled_away: bool) -> None:
+    """Not even where the other use does not feel that the weight is doubled: it would feel other factors."""
     soup = streamed("tied", states_of("tied", 2), "model")
     soup.fill(np.array([[0.5, 0.5]]))
+    if scaled_away:
+        soup.model.embeddings.register_forward_hook(lambda layer, inputs, output: output / layer.weight.abs().max())
     assert logit_layer(soup.model, soup.learned, rows_for("tied")) == ()
 
 
