@@ -130,6 +130,8 @@ def _same_head(base: Checkpoint, ingredient: Checkpoint, labels: Sequence[str]) 
 
 
 def _name_of_all(recipe: Recipe, selection: Selection | None) -> tuple[str, Kind]:
+    if recipe.weights is not None:
+        return "weighted soup", "soup"
     weighted = any(i.parameters for i in recipe.ingredients) or recipe.parameters
     if recipe.method == "average" and not weighted:
         return "uniform soup", "soup" if selection is None else "uniform"

@@ -47,7 +47,7 @@ class Candidates:
 
     def checkpoint(self, recipe: Recipe) -> Checkpoint:
         """The soup of a recipe; one ingredient alone is itself."""
-        plain = recipe.method == "average" and not recipe.overrides and recipe.output.dtype is None
+        plain = recipe.method == "average" and not (recipe.overrides or recipe.weights or recipe.output.dtype)
         if plain and len(recipe.ingredients) == 1:
             return self.open(recipe.ingredients[0])
         soup = Soup(recipe, self.open, device=self.device)

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hf_soups.engine import Device
 from hf_soups.errors import RecipeError
 from hf_soups.evaluation.examples import Examples
 from hf_soups.recipe import Learning, Recipe, Weights, check
+from hf_soups.recipe.learning import check_learning
 from hf_soups.selection.learned.batches import TaskBatches
 from hf_soups.selection.learned.fit import Fitted, fit
 from hf_soups.selection.learned.head import logit_layer
@@ -49,11 +51,10 @@ def learned(
     """
     from hf_soups.model import load_model
 
-    check(recipe)
+    options = (recipe.select.options if recipe.select else None) or Learning()
+    check_learning(check(recipe), options)
     if task.name not in TASKS:
         raise RecipeError(f"select: learned weights minimise the loss of {' or '.join(TASKS)}, not of {task.name}")
-    asked = recipe.select.options if recipe.select else None
-    options = asked if isinstance(asked, Learning) else Learning()
     evaluate: Any = recipe.evaluate
     names = {role: _named(evaluate, role) for role in ("fit", "calibrate")}
     uniform = Soup(replace(recipe, select=None), open, device=device)
@@ -91,18 +92,18 @@ def learned(
         steps=found.steps if isinstance(found, Fitted) else 0,
         bytes_read=soup.bytes_read,
     )
-    return Selection(_chosen(recipe, weights), "learned", "log_loss", names["fit"], learned=trace)
-
-
-def _chosen(recipe: Recipe, weights: Weights) -> Recipe:
-    """The recipe with these weights, without the ingredients that have none."""
-    rows = np.array(list(weights.tensors.values()))
-    used = [i for i in range(rows.shape[1]) if rows[:, i].any()]
-    fewer = Weights(
-        tuple(weights.ingredients[i] for i in used),
-        {name: tuple(row[i] for i in used) for name, row in weights.tensors.items()},
+    return Selection(
+        only_used(recipe, weights, np.asarray(found.a.any(axis=0))), "learned", "log_loss", names["fit"], learned=trace
     )
-    ingredients = tuple(recipe.ingredients[i] for i in used)
+
+
+def only_used(recipe: Recipe, weights: Weights, used: np.ndarray) -> Recipe:
+    """The recipe with these weights and only the ingredients that are used, `[n]` bool."""
+    fewer = Weights(
+        tuple(compress(weights.ingredients, used)),
+        {name: tuple(compress(row, used)) for name, row in weights.tensors.items()},
+    )
+    ingredients = tuple(compress(recipe.ingredients, used))
     return check(replace(recipe, ingredients=ingredients, select=None, weights=fewer))
 
 

@@ -85,12 +85,13 @@ class StreamedSoup:
         self.bytes_read += self._once
 
     def weights(self, a: np.ndarray, scale: Mapping[str, float] | None = None) -> Weights:
-        """Of every tensor, for a recipe: uniform where they are not learned.
+        """Of every tensor, for a recipe; where they are not learned, equal ones for all ingredients that are used.
 
         scale: factors of some tensors besides.
         """
         rows = dict(zip(self.names, a, strict=True))
-        uniform = np.full(self.n, 1 / self.n)
+        used = a.any(axis=0)
+        uniform = used / used.sum()
         tensors = {}
         for name in self._mixed:
             row = rows[self.groups[self._same[name]]] if name in self._same else uniform

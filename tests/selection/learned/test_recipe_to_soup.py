@@ -14,7 +14,8 @@ import hf_soups
 from hf_soups import EvaluationError, Learning, RecipeError
 from hf_soups.cli.main import group
 from hf_soups.pipeline import Options, run
-from hf_soups.recipe import load, loads, to_yaml
+from hf_soups.recipe import Weights, load, loads, to_yaml
+from hf_soups.selection.learned.learn import only_used
 from tests.models import classifier, fine_tune
 
 WORDS = "good bad film plot fine dull a the is was not very".split()
@@ -103,6 +104,22 @@ def test_the_soup_that_is_reported_is_the_one_whose_loss_was_learned(tmp_path: P
     assert outcome.selection is not None and outcome.selection.learned is not None
     assert log_loss(outcome, "chosen", "select") == pytest.approx(outcome.selection.learned.loss, abs=1e-5)
     assert log_loss(outcome, "uniform", "select") == pytest.approx(outcome.selection.learned.uniform, abs=1e-5)
+
+
+def test_ingredients_without_any_weight_are_left_out_of_the_recipe(tmp_path: Path) -> None:
+    made = load(recipe_in(tmp_path))
+    weights = Weights(("run-0", "run-1", "run-2"), {"a": (0.25, 0.0, 0.75), "b": (2.0, 0.0, 0.0)})
+    chosen = only_used(made, weights, np.array([True, False, True]))
+    assert [i.label for i in chosen.ingredients] == ["run-0", "run-2"] and chosen.select is None
+    assert chosen.weights == Weights(("run-0", "run-2"), {"a": (0.25, 0.75), "b": (2.0, 0.0)})
+
+
+def test_the_soup_made_again_has_the_same_scores_under_a_name_of_its_own(tmp_path: Path) -> None:
+    first = run(load(recipe_in(tmp_path, epochs=2)), Options(out=tmp_path / "soup"))
+    again = run(load(tmp_path / "soup" / "soup.yaml"), Options(local=tmp_path))
+    assert again.results is not None and [r.name for r in again.results.rows if r.kind == "soup"] == ["weighted soup"]
+    for dataset in ("test", "shift"):
+        assert log_loss(again, "soup", dataset) == log_loss(first, "chosen", dataset)
 
 
 def test_the_linearised_version_writes_a_soup_too_and_says_how_linear_it_is(tmp_path: Path) -> None:
