@@ -26,8 +26,9 @@ def learning(facts: Facts) -> str:
     parts = [
         "## Learned weights",
         f"The weights were fitted {how} to the log loss on {fit}, and {calibrate} decided which of the soups below to "
-        f"take. The log loss on {calibrate} is {learned.loss:.4f}, and {learned.uniform:.4f} for the uniform soup; "
-        "neither set is reported on. "
+        f"take. The log loss on {calibrate} is {learned.loss:.4f}, and {learned.uniform:.4f} for the uniform soup"
+        + (", whose logits were scaled too; " if learned.confirmed else "; ")
+        + "neither set is reported on. "
         + (
             "They are positive and sum to 1." if learned.space == "simplex" else "They may be negative, and of any sum."
         ),
