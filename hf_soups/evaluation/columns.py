@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,6 +66,18 @@ def find(table: Table, data: Data, usual: Mapping[str, Sequence[str]], optional:
                 f"say `columns: {{{need}: ...}}`"
             )
     return found
+
+
+def as_columns(data: Data, text: Sequence[str], label: str) -> Data:
+    """The recipe's `text:` and `label:` as what they mean to a task that needs more: `columns:`.
+
+    text: the needs that `text:` names the columns of, in order; label: the need of `label:`.
+    """
+    names = data.text or ()
+    if len(names) not in (0, len(text)):
+        raise EvaluationError(f"{data.path}: text names {len(names)} columns, but the columns are {', '.join(text)}")
+    said = dict(zip(text, names, strict=False)) | ({label: data.label} if data.label else {})
+    return replace(data, columns={**said, **data.columns})
 
 
 def choose(table: Table, data: Data) -> Columns:

@@ -21,43 +21,48 @@ def labelled(values: Sequence[Any]) -> bool:
 
 
 def to_ids(
-    values: Sequence[Any], class_names: Sequence[str] | None, label_names: Sequence[str], where: str
+    values: Sequence[Any],
+    class_names: Sequence[str] | None,
+    label_names: Sequence[str],
+    where: str,
+    rows: Sequence[int] | None = None,
 ) -> NDArray[np.int64]:
     """[n] label ids of the model.
 
     values: integers are ids already; strings are names, in any case, or integers as text.
     class_names: what the dataset's integers stand for, if it says so; then they are mapped by name.
     label_names: the model's names, in the order of its outputs.
-    where: dataset, split and column, for messages.
+    where: dataset, split and column, for messages; rows: [n] which row each value is in, where a row has several.
     """
+    at = range(len(values)) if rows is None else rows
     if not labelled(values):
         raise EvaluationError(f"{where}: no row has a label; use a split whose labels are public")
-    absent = [row for row, value in enumerate(values) if _absent(value)]
+    absent = [i for i, value in enumerate(values) if _absent(value)]
     if absent:
         raise EvaluationError(
-            f"{where}: {len(absent)} rows have no label, the first is row {absent[0]} (counting from 0); "
-            "label them or leave them out"
+            f"{where}: {len({at[i] for i in absent})} rows have no label, the first is row {at[absent[0]]} (counting "
+            "from 0); label them or leave them out"
         )
     numbers = [_number(value) for value in values]
     if class_names is not None and not _are_ids(class_names) and not _are_generic(label_names):
         names = [class_names[n] if n is not None and 0 <= n < len(class_names) else str(n) for n in numbers]
-        return _by_name(names, label_names, where, listed=class_names)
+        return _by_name(names, label_names, where, at, listed=class_names)
     if all(n is not None for n in numbers):
         if isinstance(values[0], str) and _mean_something_else(label_names):
             raise EvaluationError(
                 f"{where}: the labels are numbers written as text and so are the model's names "
                 f"({', '.join(label_names)}), which do not count from 0; give integer ids in a parquet or jsonl file"
             )
-        return _in_range([n for n in numbers if n is not None], label_names, where)
+        return _in_range([n for n in numbers if n is not None], label_names, where, at)
     other = next(
         (row for row, value in enumerate(values) if not isinstance(value, str) and _number(value) is None), None
     )
     if other is not None:
         raise EvaluationError(
-            f"{where}: label {values[other]!r} in row {other} (counting from 0) is neither an integer nor a name; "
+            f"{where}: label {values[other]!r} in row {at[other]} (counting from 0) is neither an integer nor a name; "
             f"the model's labels are {_listed(label_names)}"
         )
-    return _by_name([str(value) for value in values], label_names, where, listed=None)
+    return _by_name([str(value) for value in values], label_names, where, at, listed=None)
 
 
 def to_indicators(
@@ -78,9 +83,10 @@ def to_indicators(
     if all(len(value) == width and all(v in (0, 1, 0.0, 1.0) for v in value) for value in values) and width > 2:
         return np.array([[float(v) for v in value] for value in values])
     flat = [v for value in values for v in value]
-    ids = to_ids(flat, class_names, label_names, where) if flat else np.zeros(0, np.int64)
+    rows = np.repeat(np.arange(len(values)), [len(value) for value in values])
+    ids = to_ids(flat, class_names, label_names, where, rows.tolist()) if flat else np.zeros(0, np.int64)
     found = np.zeros((len(values), width))
-    found[np.repeat(np.arange(len(values)), [len(value) for value in values]), ids] = 1.0
+    found[rows, ids] = 1.0
     return found
 
 
@@ -129,8 +135,8 @@ def _mean_something_else(names: Sequence[str]) -> bool:
     return any(_number(name) not in (None, i) for i, name in enumerate(names))
 
 
-def _in_range(numbers: Sequence[int], label_names: Sequence[str], where: str) -> NDArray[np.int64]:
-    for row, number in enumerate(numbers):
+def _in_range(numbers: Sequence[int], label_names: Sequence[str], where: str, at: Sequence[int]) -> NDArray[np.int64]:
+    for row, number in zip(at, numbers, strict=True):
         if not 0 <= number < len(label_names):
             raise EvaluationError(
                 f"{where}: label {number} in row {row} (counting from 0) is not one of the model's "
@@ -140,7 +146,12 @@ def _in_range(numbers: Sequence[int], label_names: Sequence[str], where: str) ->
 
 
 def _by_name(
-    names: Sequence[str], label_names: Sequence[str], where: str, *, listed: Sequence[str] | None
+    names: Sequence[str],
+    label_names: Sequence[str],
+    where: str,
+    at: Sequence[int],
+    *,
+    listed: Sequence[str] | None,
 ) -> NDArray[np.int64]:
     exact = {name: i for i, name in enumerate(label_names)}
     folded = {name.strip().casefold(): i for i, name in enumerate(label_names)}
@@ -151,7 +162,7 @@ def _by_name(
         if label is None:
             calls = f" (the dataset's labels: {', '.join(listed)})" if listed else ""
             raise EvaluationError(
-                f"{where}: label {name!r} in row {names.index(name)} (counting from 0) is not one of the model's: "
+                f"{where}: label {name!r} in row {at[names.index(name)]} (counting from 0) is not one of the model's: "
                 f"{_listed(label_names)}{calls}; rename one side, or name the model's outputs with `labels:` "
                 "on the ingredients"
             )

@@ -11,10 +11,10 @@ import numpy as np
 from hf_soups.errors import EvaluationError, did_you_mean
 from hf_soups.evaluation import scores
 from hf_soups.evaluation import scores_numbers as numbers
-from hf_soups.evaluation.outputs import Outputs
+from hf_soups.evaluation.outputs import Outputs, Ragged
 from hf_soups.evaluation.scores import Array
 
-Consumes = Literal["labels", "probabilities", "indicators", "values", "texts"]
+Consumes = Literal["labels", "probabilities", "indicators", "values", "texts", "tags", "spans"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Metric:
     """A number that says how good answers are.
 
     id, key: name of the metric in `evaluate`, and where its result holds the value.
-    consumes: what its module reads: predicted label ids, probabilities [n, labels], 0 or 1 for each label, numbers or
-        texts.
+    consumes: what its module reads: predicted label ids, probabilities [n, labels], 0 or 1 for each label, numbers,
+        texts, a name for each word, or answers taken from a context.
     features, formula: what is summed over rows of answers and references, and what is made of the sums (`scores`).
     bounds: the least and the most that any rows can give it; None for no bound.
     module: a user's own `evaluate.Metric`; arguments: what its `compute` gets besides.
@@ -46,6 +46,10 @@ class Metric:
         """
         if self.module is not None:
             return self.module
+        if self.consumes in ("tags", "spans"):
+            from hf_soups.evaluation.evaluate_spans import build as of_spans
+
+            return of_spans(self.consumes)
         from hf_soups.evaluation.evaluate_metrics import build
 
         return build(self.id, labels, several=self.consumes == "indicators")
@@ -166,6 +170,10 @@ def _computed(metric: Metric, outputs: Any, references: Any) -> float:
 
 
 def _decoded(consumes: Consumes, outputs: Any) -> Any:
+    if isinstance(outputs, Ragged):
+        raise EvaluationError(
+            f"own metrics cannot read {consumes} of answers with several lines a row yet; use a built-in"
+        )
     if consumes == "texts":
         return list(outputs)
     if consumes == "values":

@@ -60,8 +60,9 @@ class Table:
         return list(self.rows[name])
 
     def class_names(self, name: str) -> list[str] | None:
-        """What the integers of this column stand for, if the dataset says so."""
-        names = getattr(self.rows.features[name], "names", None)
+        """What the integers of this column, or of the lists in it, stand for, if the dataset says so."""
+        feature = self.rows.features[name]
+        names = getattr(getattr(feature, "feature", feature), "names", None)
         return None if names is None else list(names)
 
     def is_text(self, name: str) -> bool:

@@ -16,6 +16,7 @@ TASKS = {  # name → module and class
     "text-classification": ("text_classification", "TextClassification"),
     "multi-label-classification": ("text_classification", "MultiLabel"),
     "regression": ("text_classification", "Regression"),
+    "token-classification": ("token_classification", "TokenClassification"),
 }
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hf_soups.errors import EvaluationError
 
 if TYPE_CHECKING:
@@ -32,6 +35,23 @@ def longest(model: Any, tokenizer: Any, asked: int | None) -> int | None:
     if asked is not None and most is not None and asked > most:
         raise EvaluationError(f"max_length is {asked}, but the model reads at most {most} tokens; lower it")
     return asked if asked is not None else most
+
+
+def placed(tokenizer: Any, positions: Sequence[int], length: int) -> NDArray[np.int64]:
+    """Where tokens of a text will be in a padded row; counted from its end if the padding comes first.
+
+    positions: of the tokens among the `length` that the text has.
+    """
+    return np.array(positions, dtype=np.int64) - (length if tokenizer.padding_side == "left" else 0)
+
+
+def check_aligns(tokenizer: Any, task: str) -> None:
+    """EvaluationError if the tokenizer cannot say which words and characters its tokens are made of."""
+    if not getattr(tokenizer, "is_fast", False):
+        raise EvaluationError(
+            f"{task} needs to know where in the text each token is, and {type(tokenizer).__name__} cannot say; "
+            "give the models a tokenizer.json"
+        )
 
 
 def pad(tokenizer: Any, items: Sequence[Ids], width: int) -> dict[str, torch.Tensor]:
