@@ -17,6 +17,7 @@ TASKS = {  # name → module and class
     "multi-label-classification": ("text_classification", "MultiLabel"),
     "regression": ("text_classification", "Regression"),
     "token-classification": ("token_classification", "TokenClassification"),
+    "question-answering": ("question_answering", "QuestionAnswering"),
 }
 
 
