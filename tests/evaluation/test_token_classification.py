@@ -169,3 +169,4 @@ def test_a_model_with_other_labels_is_refused(tokenizer: Any) -> None:
 def test_the_task_is_found_by_the_architecture() -> None:
     assert tasks.infer({"architectures": ["BertForTokenClassification"]}) == "token-classification"
     assert tasks.infer({"architectures": ["RobertaForQuestionAnswering"]}) == "question-answering"
+    assert tasks.infer({"architectures": ["DebertaV2ForMultipleChoice"]}) == "multiple-choice"

@@ -18,6 +18,7 @@ TASKS = {  # name → module and class
     "regression": ("text_classification", "Regression"),
     "token-classification": ("token_classification", "TokenClassification"),
     "question-answering": ("question_answering", "QuestionAnswering"),
+    "multiple-choice": ("multiple_choice", "MultipleChoice"),
 }
 
 
