@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hf_soups.evaluation.outputs import Ragged
 from hf_soups.evaluation.scores import Array
@@ -35,36 +34,40 @@ class Gold(NamedTuple):
     may_be_none: bool
 
 
-def best(lines: NDArray[np.float32], gold: Gold) -> str:
-    """The text that the logits mean: the span of at most LONGEST tokens with the largest sum of start and end logit.
+def texts(outputs: Ragged, references: Sequence[Gold]) -> list[str]:
+    """What the logits mean: of each context the span of at most LONGEST tokens with the largest start plus end logit.
 
-    lines: [tokens, 4] start logit, end logit, first character, end character. A window of the context begins with the
-        line of the first token of all, whose characters are -1: the logits of "no answer".
-    The search is exact, where scripts look at the twenty best starts and ends only. No answer ("") if that is allowed
-    and its logits, the least over the windows, are larger.
+    outputs: [tokens, 4] a row: start logit, end logit, first character, end character. A window of the context begins
+        with the line of the token that stands for "no answer", whose characters are -1.
+    The search is exact, where scripts look at the twenty best starts and ends only; of equals the first and shortest
+    wins. No answer ("") if that is allowed and its logits, in the window where their sum is least, are larger.
     """
-    begins = np.flatnonzero(lines[:, 2] < 0)
-    wide = lines.astype(np.float64)
-    top, text = -np.inf, ""
-    for window in np.split(wide, begins[1:]):
-        inner = window[1:]
-        if len(inner) == 0:
-            continue
-        ends = np.concatenate([inner[:, 1], np.full(LONGEST - 1, -np.inf)])
-        sums = inner[:, :1] + np.lib.stride_tricks.sliding_window_view(ends, LONGEST)  # [tokens, LONGEST]
-        start, further = np.unravel_index(int(sums.argmax()), sums.shape)
-        if sums[start, further] > top:
-            top = sums[start, further]
-            text = gold.context[int(inner[start, 2]) : int(inner[start + further, 3])]
-    none = wide[begins, :2].sum(axis=1).min()
-    return "" if gold.may_be_none and none > top else text
+    wide = outputs.values.astype(np.float64)
+    total, row_starts = len(wide), outputs.offsets[:-1]
+    none = wide[:, 2] < 0
+    windows = np.cumsum(none)
+    sums, last = np.full(total, -np.inf), np.arange(total)  # of the best span from each token, and its last token
+    for further in range(min(LONGEST, total)):
+        found = wide[: total - further, 0] + wide[further:, 1]
+        inside = ~none[: total - further] & (windows[: total - further] == windows[further:])
+        better = np.flatnonzero(inside & (found > sums[: total - further]))
+        sums[better], last[better] = found[better], better + further
+    top = np.maximum.reduceat(sums, row_starts)
+    first = np.minimum.reduceat(np.where(sums == top[outputs.rows], np.arange(total), total), row_starts)
+    of_none = np.minimum.reduceat(np.where(none, wide[:, 0] + wide[:, 1], np.inf), row_starts)
+    return [
+        "" if top[row] == -np.inf or (gold.may_be_none and of_none[row] > top[row]) else gold.context[begin:end]
+        for row, (gold, begin, end) in enumerate(
+            zip(references, wide[first, 2].astype(int), wide[last[first], 3].astype(int), strict=True)
+        )
+    ]
 
 
 def marks(outputs: Ragged, references: Sequence[Gold]) -> Array:
     """[n, 3]: exact match, F1, 1."""
-    texts = [best(outputs[row], gold) for row, gold in enumerate(references)]
-    found = [(exact(t, g.answers), overlap(t, g.answers), 1.0) for t, g in zip(texts, references, strict=True)]
-    return np.array(found, dtype=np.float64).reshape(len(texts), 3)
+    pairs = zip(texts(outputs, references), references, strict=True)
+    found = [(exact(text, gold.answers), overlap(text, gold.answers), 1.0) for text, gold in pairs]
+    return np.array(found, dtype=np.float64).reshape(len(found), 3)
 
 
 def percent_exact(sums: Array) -> Array:

@@ -90,7 +90,7 @@ def test_batches_of_windows_answer_as_the_tokenizers_windows_one_by_one(tokenize
     asked = pairs(20)
     length, special = 40, 3
     outputs = ragged(predict(TASK, model, tokenizer, examples_of(asked), batch_size=6, max_length=length))
-    found = [scores.best(outputs[row], Gold(context, (), none)) for row, (_, context) in enumerate(asked)]
+    found = scores.texts(outputs, [Gold(context, (), none) for _, context in asked])
     expected = [
         slow_answer(model, tokenizer, pair, length, (length - special - len(pair[0].split())) // 2, none)
         for pair in asked
@@ -131,21 +131,29 @@ def lines(starts: Sequence[float], ends: Sequence[float]) -> np.ndarray:
     return np.array([starts, ends, at, [-1, *(i + 1 for i in at[1:])]], dtype=np.float32).T
 
 
+def best(lines: np.ndarray, gold: Gold) -> str:
+    return scores.texts(Ragged(lines, np.array([0, len(lines)])), [gold])[0]
+
+
 def test_the_best_span_is_in_order_and_short_enough() -> None:
     gold = Gold("abcdefghijklmnopqrstuvwxyz0123456789", (), True)
-    assert scores.best(lines([0, 1, 5, 1], [0, 9, 1, 3]), gold) == "a"  # "ba" would be 14, but is no span
+    assert best(lines([0, 1, 5, 1], [0, 9, 1, 3]), gold) == "a"  # "ba" would be 14, but is no span
     far = lines([0, 9, *[-5] * 33, 0, -5], [0, *[0] * 34, 9.5, 0])
-    assert scores.best(far, gold) == "8"  # 9.5 alone; from a it would be 18.5, but 35 letters
+    assert best(far, gold) == "8"  # 9.5 alone; from a it would be 18.5, but 35 letters
     near = lines([0, 9, *[0] * 35], [0, *[0] * 29, 9, *[0] * 6])
-    assert scores.best(near, gold) == gold.context[:30]
+    assert best(near, gold) == gold.context[:30]
+
+
+def test_a_context_without_tokens_has_no_answer() -> None:
+    assert best(lines([1], [1]), Gold("\u200b", ("x",), False)) == ""
 
 
 def test_no_answer_needs_to_win_in_every_window_and_to_be_allowed() -> None:
     sure, unsure = lines([5, 1, 1], [5, 1, 1]), lines([0, 2, 1], [0, 1, 1])
     gold = Gold("ab", ("a",), True)
-    assert scores.best(sure, gold) == ""
-    assert scores.best(sure, gold._replace(may_be_none=False)) == "a"
-    assert scores.best(np.concatenate([sure, unsure]), gold) == "a"
+    assert best(sure, gold) == ""
+    assert best(sure, gold._replace(may_be_none=False)) == "a"
+    assert best(np.concatenate([sure, unsure]), gold) == "a"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +201,7 @@ def test_a_table_has_scores_with_intervals_and_an_ensemble(table: Write, tmp_pat
     asked = pairs(60, seed=2, longest=60)
     models = [small_bert("QuestionAnswering", seed) for seed in range(2)]
     logits = ragged(predict(TASK, models[0], tokenizer, examples_of(asked)))
-    said = [scores.best(logits[row], Gold(context, (), False)) for row, (_, context) in enumerate(asked)]
+    said = scores.texts(logits, [Gold(context, (), False) for _, context in asked])
     right = [
         text if row % 3 else context.split()[-1]
         for row, (text, (_, context)) in enumerate(zip(said, asked, strict=True))

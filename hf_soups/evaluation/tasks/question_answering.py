@@ -53,7 +53,7 @@ class Window:
 class QuestionAnswering(Task):
     """Extractive: answers [tokens, 4] a row, references one `Gold` a row.
 
-    A line of an answer is a token: its start and end logits, its first and end character. `scores_answers.best` says
+    A line of an answer is a token: its start and end logits, its first and end character. `scores_answers.texts` says
     how windows follow each other and which text they mean. A long context is read in windows that overlap, of 384
     tokens unless `max_length` says otherwise; of a question that leaves them less than half, the rest is cut. Where
     any row of a dataset has no answer, models may answer none (SQuAD 2.0).
