@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,23 @@ def test_a_word_without_pieces_is_answered_and_is_no_cut(tokenizer: Any) -> None
     plain = ragged(predict(TokenClassification(NAMES), model, tokenizer, examples_of([["the", "film"]])))
     assert outputs[0][1].argmax() == NAMES.index("O")
     np.testing.assert_allclose(outputs[0][[0, 2]], plain[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("spaces", [False, True])
+def test_words_that_a_tokenizer_glues_together_are_told(spaces: bool, tmp_path: Path) -> None:
+    from tokenizers import pre_tokenizers
+    from transformers import AutoTokenizer, RobertaTokenizer
+
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    vocabulary = {piece: i for i, piece in enumerate([*pieces, "Ġa"])}
+    RobertaTokenizer(vocab=vocabulary, merges=[("Ġ", "a")], add_prefix_space=spaces).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    task, model = TokenClassification(NAMES), small_bert("TokenClassification", num_labels=5)
+    with pytest.warns(UserWarning, match="no spaces.*add_prefix_space=True") if not spaces else nullcontext():
+        (item,) = task.encode(model, tokenizer, examples_of([["ab", "a"]]), None)
+    read = tokenizer.convert_ids_to_tokens(item.ids["input_ids"])
+    assert read == (["<s>", "Ġa", "b", "Ġa", "</s>"] if spaces else ["<s>", "a", "b", "a", "</s>"])
+    assert item.first.tolist() == [1, 3]
 
 
 def test_a_table_has_scores_with_intervals_and_an_ensemble(table: Write, tmp_path: Path, tokenizer: Any) -> None:

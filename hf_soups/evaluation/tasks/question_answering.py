@@ -60,7 +60,7 @@ class QuestionAnswering(Task):
     """
 
     name = "question-answering"
-    architectures = ("ForQuestionAnswering",)
+    architectures = ("ForQuestionAnswering", "ForQuestionAnsweringSimple")
     metrics = table(
         Metric("f1", True, "spans", "f1", scores.marks, scores.percent_overlap, (0.0, 100.0)),
         Metric("exact_match", True, "spans", "exact_match", scores.marks, scores.percent_exact, (0.0, 100.0)),

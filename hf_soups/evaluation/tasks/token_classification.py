@@ -63,7 +63,7 @@ class TokenClassification(Task):
 
     A word is what the model says of its first piece, as in transformers' example. Sentences longer than the model
     reads are cut; the words beyond count as predicted to be in no entity (label O, else label 0), and a warning says
-    how many they are. The tokenizer is used as the model's files have it, prefix spaces included.
+    how many they are. The tokenizer is used as the model's files have it; a warning tells if it glues words together.
     """
 
     name = "token-classification"
@@ -92,6 +92,7 @@ class TokenClassification(Task):
 
     def encode(self, model: Any, processor: Any, examples: Examples, max_length: int | None) -> Sequence[Sentence]:
         tokens.check_aligns(processor, self.name)
+        _warn_of_glue(processor)
         longest = tokens.longest(model, processor, max_length)
         encoded = processor(
             [list(words) for words in examples.inputs],
@@ -164,6 +165,16 @@ def _lists(table: Table, name: str, things: str, kind: type) -> list[Sequence[An
                 "use a parquet or jsonl file with such lists, or name another column with `columns:`"
             )
     return values
+
+
+def _warn_of_glue(tokenizer: Any) -> None:
+    """Byte-level tokenizers put words together without spaces, unless they were saved to add them."""
+    if tokenizer(["a", "a"], is_split_into_words=True)["input_ids"] != tokenizer("a a")["input_ids"]:
+        warnings.warn(
+            "the tokenizer reads words as if no spaces were between them; unless the models were trained so, save it "
+            "with add_prefix_space=True",
+            stacklevel=2,
+        )
 
 
 def _warn_of_cut(items: Sequence[Sentence], examples: Examples, longest: int | None) -> None:
