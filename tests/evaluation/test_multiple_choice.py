@@ -89,6 +89,9 @@ def test_rows_are_read_as_public_datasets_write_them(table: Write) -> None:
     said = read("own", own, text=("q",), label="r", columns={"choices": "c"})
     assert said.inputs == ((("q", "x"), ("q", "y")),) and said.references.tolist() == [1]
     assert said.source.text == ("q", "c") and said.source.label == "r"
+    letters = {"question": ["q"], "B": ["y"], "A": ["x"], "answer": ["B"]}
+    named = read("letters", letters, columns={"choice1": "B", "choice0": "A"})
+    assert named.inputs == ((("q", "x"), ("q", "y")),) and named.references.tolist() == [1]
 
 
 def test_a_table_has_scores_with_intervals_and_an_ensemble(table: Write, tmp_path: Path, tokenizer: Any) -> None:

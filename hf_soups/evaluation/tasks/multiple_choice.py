@@ -49,7 +49,8 @@ class MultipleChoice(Task):
 
     A choice is the second text of a pair; where there are context and question, the question stands before it, as
     sent2 of SWAG does (Zellers et al. 2018, arXiv:1808.05326). Rows with fewer choices than others have NO_CHOICE in
-    the place of the rest. Choices are a column of lists, or columns such as ending0, ending1.
+    the place of the rest. Choices are a column of lists, or columns such as ending0 and ending1, or those that the
+    recipe names: `columns: {choice0: A, choice1: B}`.
     """
 
     name = "multiple-choice"
@@ -58,9 +59,14 @@ class MultipleChoice(Task):
 
     def load(self, table: Table, data: Data) -> Loaded:
         said = as_columns(data, ("question",) if data.text and len(data.text) == 1 else tuple(_BEFORE), "label")
-        numbered = () if "choices" in said.columns else _numbered(table)
-        usual = {need: () if data.text else names for need, names in _BEFORE.items()}
-        usual |= {"label": _LABEL} if numbered else {"choices": _CHOICES, "label": _LABEL}
+        asked = sorted(
+            (need for need in said.columns if re.fullmatch(r"choice\d+", need)), key=lambda need: int(need[6:])
+        )
+        numbered = tuple(said.columns[need] for need in asked)
+        if not numbered and "choices" not in said.columns:
+            numbered = _numbered(table)
+        usual: dict[str, Sequence[str]] = {need: () if data.text else names for need, names in _BEFORE.items()}
+        usual |= {need: () for need in asked} | ({} if numbered else {"choices": _CHOICES}) | {"label": _LABEL}
         columns = find(table, said, usual, optional=tuple(_BEFORE))
         before = tuple(columns[need] for need in _BEFORE if need in columns)
         if not before:
