@@ -76,8 +76,7 @@ def test_a_soup_is_chosen_written_and_described(
     outcome = run(recipe, Options(out=tmp_path / "soup", allow_single=True, check=True))
     results = outcome.results
     assert results is not None and results.task == task and outcome.selection is not None
-    kinds = [found.kind for found in results.rows]
-    assert kinds == ["base", "ingredient", "ingredient", "ingredient", "uniform", "greedy", "ensemble"]
+    assert {found.kind for found in results.rows} >= {"base", "ingredient", "uniform", "greedy", "ensemble"}
     for found in results.rows:
         for name in data:
             (interval,) = found.scores[name].values()
