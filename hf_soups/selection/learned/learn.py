@@ -51,7 +51,8 @@ def learned(
     """
     from hf_soups.model import load_model
 
-    options = (recipe.select.options if recipe.select else None) or Learning()
+    asked = recipe.select.options if recipe.select else None
+    options = asked if isinstance(asked, Learning) else Learning()
     check_learning(check(recipe), options)
     if task.name not in TASKS:
         raise RecipeError(f"select: learned weights minimise the loss of {' or '.join(TASKS)}, not of {task.name}")
