@@ -129,6 +129,18 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def load_feature_extractor(checkpoint: Checkpoint) -> Any:
+    """What turns sound into a model's inputs, from the checkpoint's files; CheckpointError if there is none."""
+    from transformers import AutoFeatureExtractor
+
+    where = checkpoint.origin.name
+    if not {"preprocessor_config.json", "processor_config.json"} & set(checkpoint.assets):
+        raise CheckpointError(f"{where}: no preprocessor_config.json; add the one that it was trained with")
+    with tempfile.TemporaryDirectory() as name, _said_of(where, Path(name)):
+        write_assets(checkpoint, Path(name))
+        return AutoFeatureExtractor.from_pretrained(name, trust_remote_code=False)
+
+
 def write_assets(checkpoint: Checkpoint, folder: Path) -> None:
     """Copy the files beside the weights into a folder."""
     for name in checkpoint.assets:
@@ -162,6 +174,9 @@ def _build(checkpoint: Checkpoint) -> PreTrainedModel:
             config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
             config.dtype = torch.float32
             model: PreTrainedModel = kind(config).to(torch.float32).eval()
+            if "generation_config.json" in checkpoint.assets and model.can_generate():
+                (folder / "generation_config.json").write_bytes(checkpoint.assets["generation_config.json"])
+                model.generation_config = transformers.GenerationConfig.from_pretrained(folder)
     return model
 
 

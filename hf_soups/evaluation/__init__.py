@@ -10,11 +10,13 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "Benchmark": "benchmarks",
     "DatasetReport": "results",
     "Evaluator": "evaluator",
     "Examples": "examples",
     "Interval": "statistics",
     "METRICS": "metrics",
+    "Measured": "benchmarks",
     "Metric": "metrics",
     "Predictions": "cache",
     "Results": "results",
@@ -25,8 +27,10 @@ _HOME = {
     "halves": "splits",
     "infer_splits": "inference",
     "interval": "statistics",
+    "lm_eval": "lm_harness",
     "load": "data",
     "metric": "metrics",
+    "own_function": "benchmarks",
     "own_metric": "metrics",
     "remove_shared": "splits",
     "score": "metrics",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hf_soups.errors import EvaluationError, did_you_mean
-from hf_soups.evaluation import tasks
+from hf_soups.evaluation import lm_harness, tasks
+from hf_soups.evaluation.benchmarks import Benchmark, Measured
 from hf_soups.evaluation.cache import Predictions
 from hf_soups.evaluation.data import load
 from hf_soups.evaluation.examples import Examples
@@ -36,7 +37,7 @@ class Evaluator:
     cache: where predictions are kept; default: the user's cache.
     token: for private datasets.
     seed: of the bootstrap.
-    own: the user's metrics (`own_metric`), by the names that `evaluate.metrics` gives them.
+    own: the user's metrics (`own_metric`, `own_function`), by the names that `evaluate.metrics` gives them.
     All data is read here, and rows that selection has seen are taken out of the reports, unless the section allows
     their overlap: then they are counted.
     """
@@ -49,15 +50,18 @@ class Evaluator:
         *,
         token: str | None = None,
         seed: int = 0,
-        own: Mapping[str, Metric] | None = None,
+        own: Mapping[str, Metric | Benchmark] | None = None,
     ) -> None:
-        self.task: Task = tasks.named(evaluate.task or TASK)(label_names)
+        self.task: Task = tasks.named(evaluate.task or TASK).of(evaluate, label_names)
         forced = evaluate.allow_overlap  # of a report with a selection; never of two selections
         check_roles({n: d for n, d in evaluate.datasets.items() if not forced or d.role in SELECTION_ROLES})
         self.cache = cache if cache is not None else Predictions()
         self.seed = seed
-        names = evaluate.metrics or (next(iter(self.task.metrics)),)
-        self.metrics: dict[str, Metric] = {name: (own or {}).get(name) or self.task.metric(name) for name in names}
+        usual = next(iter(self.task.metrics))
+        self.asked = evaluate.metrics or (usual,)  # the first decides
+        self.metrics, self.benchmarks = _sorted(self.asked, own or {}, self.task)
+        if not self.metrics:  # benchmarks say nothing of the datasets
+            self.metrics[usual] = self.task.metric(usual)
         self._batch_size = evaluate.batch_size
         self._max_length = evaluate.max_length
         self._dtype = evaluate.dtype
@@ -114,9 +118,38 @@ class Evaluator:
             found[name] = answers
         return found
 
+    def measure(
+        self, identity: str, load: Model, benchmark: str, settings: Mapping[str, str] | None = None
+    ) -> Measured:
+        """What a benchmark makes of one model; kept where the benchmark says what decides it. See `outputs`."""
+        from hf_soups.evaluation.predict import ready
+
+        chosen = self.benchmarks[benchmark]
+
+        def compute() -> Outputs:
+            model, processor = load()
+            with ready(model, self._dtype):
+                found = chosen.run(model, processor)
+            return np.array([[found.value, np.nan if found.stderr is None else found.stderr]], np.float32)
+
+        if chosen.identity is None:
+            kept = compute()
+        else:
+            everything = {"benchmark": chosen.identity, "dtype": self._dtype, **(settings or {})}
+            kept = self.cache.get_or_compute(self.cache.key(identity, "", everything), compute)
+        value, stderr = np.asarray(kept)[0].tolist()  # in float32, whether it comes from the cache or not
+        return Measured(value, None if np.isnan(stderr) else stderr)
+
+    def sign(self, metric: str | None = None) -> int:
+        """1 if more of a metric or benchmark is better, else -1; default: the one that decides."""
+        name = metric or self.asked[0]
+        chosen = self.benchmarks[name] if name in self.benchmarks else self._metric(name)
+        return 1 if chosen.greater_is_better else -1
+
     def key(self, identity: str, dataset: str, settings: Mapping[str, str] | None = None) -> str:
         """Under which a model's answers to a dataset are kept."""
-        everything = {"task": self.task.name, **{k: str(v) for k, v in self.way.items()}, **(settings or {})}
+        way = {name: str(value) for name, value in self.way.items()}
+        everything = {"task": self.task.name, **way, **self.task.settings, **(settings or {})}
         return self.cache.key(identity, self.examples(dataset).fingerprint, everything)
 
     @property
@@ -217,3 +250,18 @@ class Evaluator:
         if name not in self.metrics:
             raise EvaluationError(f"metric {name!r} is not in `evaluate.metrics`{did_you_mean(name, self.metrics)}")
         return self.metrics[name]
+
+
+def _sorted(
+    names: Iterable[str], own: Mapping[str, Metric | Benchmark], task: Task
+) -> tuple[dict[str, Metric], dict[str, Benchmark]]:
+    """What the names mean: metrics of answers to rows, and benchmarks of whole models."""
+    metrics: dict[str, Metric] = {}
+    benchmarks: dict[str, Benchmark] = {}
+    for name in names:
+        found = own.get(name) or (lm_harness.named(name) if name.startswith(lm_harness.PREFIX) else task.metric(name))
+        if isinstance(found, Benchmark):
+            benchmarks[name] = found
+        else:
+            metrics[name] = found
+    return metrics, benchmarks

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hf_soups.errors import EvaluationError
-from hf_soups.evaluation.columns import label_of
+from hf_soups.evaluation.columns import LABELS, label_of
 from hf_soups.evaluation.labels import labelled
 from hf_soups.evaluation.tables import Location, locate, read
 
@@ -23,32 +23,41 @@ def infer_splits(
 ) -> dict[str, Data]:
     """Datasets `validation` (role select) and `test` (role test), a Hub dataset at a fixed commit.
 
-    They are the labelled validation and test splits; with only one of these, its two halves (`split: test#1/2`,
-    `test#2/2`), as for a single file. Training rows are never used: a dataset with nothing else is an error.
+    They are the validation and test splits whose labels, where the data has any, are not hidden; with only one of
+    these, its two halves (`split: test#1/2`, `test#2/2`), as for a single file. Training rows are never used: a
+    dataset with nothing else is an error.
     """
     location = locate(path, config, revision, token=token)
     if location.kind == "file":
         if _is(location.path.rsplit(".", 1)[0], _TRAIN):
             raise _only_training(location)
         return _halved(path, location, "")
-    validation = _labelled_split(location, _VALIDATION, token)
-    test = _labelled_split(location, _TEST, token)
+    validation, test = (_held_out(location, keywords, token) for keywords in (_VALIDATION, _TEST))
+    if validation is not None and test is not None and validation.labels != test.labels:
+        validation, test = (split if split.labels else None for split in (validation, test))  # hidden, column and all
     if validation is not None and test is not None:
-        return _pair(path, location, validation, test)
+        return _pair(path, location, validation.name, test.name)
     held_out = validation or test
     if held_out is None:
         raise _only_training(location)
-    return _halved(path, location, held_out)
+    return _halved(path, location, held_out.name)
 
 
-def _labelled_split(location: Location, keywords: str, token: str | None) -> str | None:
-    """The first split of this kind that has labels; `test` comes before `test_matched`."""
-    found = sorted((name for name in location.files if _is(name, keywords)), key=len)
-    for name in found:
+class _Split(NamedTuple):
+    name: str
+    labels: bool  # whether there is a column with them; texts to write, say, have none
+
+
+def _held_out(location: Location, keywords: str, token: str | None) -> _Split | None:
+    """The first split of this kind whose labels are not hidden; `test` comes before `test_matched`."""
+    without: list[_Split] = []
+    for name in sorted((name for name in location.files if _is(name, keywords)), key=len):
         table = read(location, name, token=token)
-        if labelled(table.column(label_of(table))):
-            return name
-    return None
+        if not any(column.casefold() in LABELS for column in table.names):
+            without.append(_Split(name, labels=False))
+        elif labelled(table.column(label_of(table))):
+            return _Split(name, labels=True)
+    return next(iter(without), None)
 
 
 def _is(name: str, keywords: str) -> bool:

@@ -14,7 +14,7 @@ from hf_soups.evaluation import scores_numbers as numbers
 from hf_soups.evaluation.outputs import Outputs, Ragged
 from hf_soups.evaluation.scores import Array
 
-Consumes = Literal["labels", "probabilities", "indicators", "values", "texts", "tags", "spans"]
+Consumes = Literal["labels", "probabilities", "indicators", "values", "texts", "tags", "spans", "losses"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Metric:
 
     id, key: name of the metric in `evaluate`, and where its result holds the value.
     consumes: what its module reads: predicted label ids, probabilities [n, labels], 0 or 1 for each label, numbers,
-        texts, a name for each word, or answers taken from a context.
+        texts, a name for each word, answers taken from a context, or losses of tokens.
     features, formula: what is summed over rows of answers and references, and what is made of the sums (`scores`).
     bounds: the least and the most that any rows can give it; None for no bound.
     module: a user's own `evaluate.Metric`; arguments: what its `compute` gets besides.
@@ -50,6 +50,10 @@ class Metric:
             from hf_soups.evaluation.evaluate_spans import build as of_spans
 
             return of_spans(self.consumes)
+        if self.consumes == "texts":
+            from hf_soups.evaluation.evaluate_texts import build as of_texts
+
+            return of_texts(self)
         from hf_soups.evaluation.evaluate_metrics import build
 
         return build(self.id, labels, several=self.consumes == "indicators")

@@ -103,9 +103,7 @@ def answering(
     parameters = inspect.signature(model.forward).parameters
     named = any(name in parameters for name in ("input_ids", "pixel_values", "input_values", "input_features"))
     with ExitStack() as as_it_was:
-        device = as_it_was.enter_context(_placed(model))
-        as_it_was.enter_context(_cast(model, getattr(torch, dtype)))
-        as_it_was.enter_context(_evaluating(model))
+        device = as_it_was.enter_context(ready(model, dtype))
 
         def forward(part: NDArray[np.int64], width: int) -> list[Any]:
             some = [items[i] for i in part]
@@ -152,6 +150,15 @@ def halved(forward: Callable[[NDArray[np.int64], int], list[Any]], part: NDArray
 
 def _sent(value: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     return value.to(device, dtype) if value.is_floating_point() else value.to(device)
+
+
+@contextmanager
+def ready(model: Any, dtype: str) -> Iterator[Any]:
+    """The model on Accelerate's device, which it yields, in one dtype, in evaluation mode; afterwards as it was."""
+    import torch
+
+    with _placed(model) as device, _cast(model, getattr(torch, dtype)), _evaluating(model):
+        yield device
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def _sweep(recipe: Recipe, asked: Select, candidates: Candidates, listener: List
     from hf_soups.evaluation.splits import REPORT_ROLES
 
     evaluator, names = candidates.evaluator, candidates.open(recipe.ingredients[0]).specs
-    metric = asked.metric or next(iter(evaluator.metrics))
+    metric = asked.metric or evaluator.asked[0]
     shown = [name for role in ("select", *REPORT_ROLES) for name in evaluator.names(role)]
 
     def measure(candidate: Recipe) -> dict[str, float]:
@@ -76,7 +76,7 @@ def _search(recipe: Recipe, candidates: Candidates, listener: Listener) -> Selec
         return candidates.score(candidate, on, metric)
 
     def greater_is_better(metric: str) -> bool:
-        return evaluator.metrics[metric].greater_is_better
+        return evaluator.sign(metric) > 0
 
     parts = [*recipe.ingredients, *([recipe.base] if recipe.base else [])]
     inputs = [candidates.open(part).fingerprint() for part in parts]
@@ -94,5 +94,5 @@ def target(recipe: Recipe, candidates: Candidates) -> tuple[str, str, int]:
     """The dataset and metric that decide, said or the only ones, and 1 if more is better, else -1."""
     chosen = recipe.select or Select()
     on = chosen.on or candidates.evaluator.names("select")[0]
-    metric = chosen.metric or next(iter(candidates.evaluator.metrics))
-    return on, metric, 1 if candidates.evaluator.metrics[metric].greater_is_better else -1
+    metric = chosen.metric or candidates.evaluator.asked[0]
+    return on, metric, candidates.evaluator.sign(metric)

@@ -82,13 +82,14 @@ def _check_names(evaluate: Evaluate | None) -> None:
     if evaluate is None or not (evaluate.task or evaluate.metrics):
         return
     from hf_soups.evaluation import tasks
+    from hf_soups.evaluation.lm_harness import PREFIX
 
     if evaluate.task is not None:
         known = tasks.named(evaluate.task).metrics
     else:
         known = {name: metric for task in tasks.TASKS for name, metric in tasks.named(task).metrics.items()}
     for name in evaluate.metrics:
-        if name not in known:
+        if name not in known and not name.startswith(PREFIX):
             raise EvaluationError(f"evaluate: no metric {name!r}{did_you_mean(name, known)}")
 
 

@@ -49,7 +49,7 @@ def candidates_for(recipe: Recipe, soup: Soup, opener: Opener, token: str | None
         name: replace(data, revision=evaluator.reports[name].source.revision or data.revision)
         for name, data in settled.items()
     }
-    pinned = replace(recipe, evaluate=replace(asked, metrics=tuple(evaluator.metrics), datasets=datasets))
+    pinned = replace(recipe, evaluate=replace(asked, metrics=tuple(evaluator.asked), datasets=datasets))
     return pinned, Candidates(evaluator, opener.pull, soup.device)
 
 
@@ -79,7 +79,7 @@ def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -
     best = None
     if evaluator.names("select"):
         on, metric, sign = target(recipe, candidates)
-        scores = [sign * evaluator.score(one[on], on, metric) for one in outputs]
+        scores = [sign * candidates.value(candidates.open(i), on, metric) for i in recipe.ingredients]
         best = outputs[scores.index(max(scores))]
     lines: list[Line] = []
     if recipe.base is not None:
@@ -106,19 +106,13 @@ def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -
     results = examine(evaluator.results(rows), evaluator, lines)
     if best is None:
         return results
+    results = replace(results, scored=len(outputs) if selection is None else selection.scored)
+    if metric in evaluator.benchmarks:  # no rows that could tell how sure the choice is
+        return results
     data = evaluator.examples(on)
-    return replace(
-        results,
-        scored=len(outputs) if selection is None else selection.scored,
-        separation=separation(
-            evaluator.metrics[metric],
-            on,
-            {name: one[on] for name, one in models.items()},
-            data.references,
-            data.groups,
-            evaluator.seed,
-        ),
-    )
+    decided = {name: one[on] for name, one in models.items()}
+    found = separation(evaluator.metrics[metric], on, decided, data.references, data.groups, evaluator.seed)
+    return replace(results, separation=found)
 
 
 def _same_head(base: Checkpoint, ingredient: Checkpoint, labels: Sequence[str]) -> bool:

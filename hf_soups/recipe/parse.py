@@ -132,6 +132,8 @@ def _evaluate(value: Any, folder: Path | None) -> Evaluate:
     for key, entry in content.items():
         if key == "metrics":
             made[key] = tuple(string(m, "evaluate: metrics") for m in sequence(entry, "evaluate: metrics"))
+        elif key == "options":
+            made[key] = mapping(entry, "evaluate: options")
         elif key in ("max_length", "batch_size"):
             made[key] = None if entry is None else integer(entry, f"evaluate: {key}")
         elif key == "allow_overlap":

@@ -111,6 +111,7 @@ class Evaluate:
     task: default: what the models' architecture is for. metrics: default: the task's first.
     max_length: in tokens; longer texts are cut. dtype: of the arithmetic, float32 or bfloat16.
     allow_overlap: report on data that selection saw, which the card then says first; otherwise that is an error.
+    options: what only the task knows, such as {prefix: "summarize: ", max_new_tokens: 60}.
     """
 
     datasets: Mapping[str, Data]
@@ -120,6 +121,7 @@ class Evaluate:
     batch_size: int = 64
     dtype: str = "float32"
     allow_overlap: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from hf_soups.checkpoint import Checkpoint
 from hf_soups.engine import Device
+from hf_soups.evaluation.benchmarks import Measured
 from hf_soups.evaluation.evaluator import Evaluator
 from hf_soups.evaluation.outputs import Outputs
 from hf_soups.recipe import Ingredient, Recipe, arguments
@@ -55,8 +56,19 @@ class Candidates:
 
     def score(self, recipe: Recipe, dataset: str, metric: str) -> float:
         """Held-out score of the soup that a recipe describes."""
-        outputs = self.outputs(self.checkpoint(recipe), [dataset])[dataset]
-        return self.evaluator.score(outputs, dataset, metric)
+        return self.value(self.checkpoint(recipe), dataset, metric)
+
+    def value(self, checkpoint: Checkpoint, dataset: str, metric: str) -> float:
+        """A metric of its answers to a dataset; of a benchmark what that makes of the model, whatever the dataset."""
+        if metric in self.evaluator.benchmarks:
+            return self.measure(checkpoint, metric).value
+        return self.evaluator.score(self.outputs(checkpoint, [dataset])[dataset], dataset, metric)
+
+    def measure(self, checkpoint: Checkpoint, benchmark: str) -> Measured:
+        """What a benchmark of the evaluation makes of a model, from the cache where that was done before."""
+        return self.evaluator.measure(
+            checkpoint.fingerprint(), lambda: self._load(checkpoint), benchmark, _files(checkpoint.assets)
+        )
 
     def outputs(self, checkpoint: Checkpoint, datasets: Iterable[str] | None = None) -> Mapping[str, Outputs]:
         """Answers to the named datasets (default: all), from the cache where they were made before."""
@@ -68,7 +80,7 @@ class Candidates:
     def _load(self, checkpoint: Checkpoint) -> tuple[Any, Any]:
         from hf_soups.model import fill, load_model
 
-        config = checkpoint.assets.get("config.json", b"")
+        config = b"\0".join(checkpoint.assets.get(name, b"") for name in ("config.json", "generation_config.json"))
         if self._model is None or self._model[0] != config:
             self._model = (config, load_model(checkpoint))
         else:

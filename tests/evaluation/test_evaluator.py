@@ -163,8 +163,8 @@ def test_names_that_are_not_in_the_recipe_are_errors(evaluator: Evaluator, secti
         evaluator.score(np.zeros((1, 2), dtype=np.float32), "tset")
     with pytest.raises(EvaluationError, match=r"metric 'f1' is not in `evaluate\.metrics`"):
         evaluator.score(np.zeros((238, 2), dtype=np.float32), "test", "f1")
-    with pytest.raises(EvaluationError, match="no task 'summarization'"):
-        Evaluator(Evaluate(section.datasets, task="summarization"), NAMES, Predictions(tmp_path))
+    with pytest.raises(EvaluationError, match="no task 'sumarization'; did you mean 'summarization'"):
+        Evaluator(Evaluate(section.datasets, task="sumarization"), NAMES, Predictions(tmp_path))
 
 
 def test_a_users_own_metric_goes_by_its_name_in_the_recipe(section: Evaluate, tmp_path: Path) -> None:

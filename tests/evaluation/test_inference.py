@@ -41,6 +41,18 @@ def test_a_test_split_without_labels_leaves_the_halves_of_validation(table: Writ
     assert splits(tmp_path / "d") == ("validation#1/2", "validation#2/2")
 
 
+def test_data_without_labels_has_splits_too(table: Write, tmp_path: Path) -> None:
+    for split in ("train", "validation", "test"):
+        table(f"d/{split}.jsonl", {"document": ["long"], "summary": ["short"]})
+    assert splits(tmp_path / "d") == ("validation", "test")
+
+
+def test_a_test_split_without_the_others_label_column_is_hidden(table: Write, tmp_path: Path) -> None:
+    table("d/validation.jsonl", {"text": ["a"], "label": [1]})
+    table("d/test.jsonl", {"text": ["b"]})
+    assert splits(tmp_path / "d") == ("validation#1/2", "validation#2/2")
+
+
 def test_without_validation_the_test_split_is_halved(table: Write, tmp_path: Path) -> None:
     texts = sentences(40)
     table("d/train.csv", {"text": ["a"], "label": [0]})

@@ -19,6 +19,10 @@ TASKS = {  # name → module and class
     "token-classification": ("token_classification", "TokenClassification"),
     "question-answering": ("question_answering", "QuestionAnswering"),
     "multiple-choice": ("multiple_choice", "MultipleChoice"),
+    "text-generation": ("text_generation", "TextGeneration"),
+    "summarization": ("sequence_to_sequence", "Summarization"),
+    "translation": ("sequence_to_sequence", "Translation"),
+    "automatic-speech-recognition": ("speech_recognition", "SpeechRecognition"),
 }
 
 

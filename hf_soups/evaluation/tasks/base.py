@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from hf_soups.evaluation.examples import Examples, References
     from hf_soups.evaluation.metrics import Metric
     from hf_soups.evaluation.tables import Table
-    from hf_soups.recipe import Data
+    from hf_soups.recipe import Data, Evaluate
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Loaded:
 
 
 class Task(ABC):
-    """One kind of question. It has no state but the labels, so that every model is asked alike.
+    """One kind of question. It has no state but labels and options, so that every model is asked alike.
 
     name: as in recipes; architectures: endings of the class names of models that answer it.
     metrics: those that make sense, by name; the first is what decides unless the recipe says otherwise.
@@ -49,6 +50,29 @@ class Task(ABC):
 
     def __init__(self, label_names: Sequence[str] = ()) -> None:
         self.label_names = tuple(label_names)
+
+    @classmethod
+    def of(cls, evaluate: Evaluate, label_names: Sequence[str]) -> Task:
+        """The task as a recipe asks for it; EvaluationError for an option that it has no use for."""
+        known = cls._options()
+        for option in evaluate.options:
+            if option not in known:
+                listed = f"it has {', '.join(known)}" if known else "it has none"
+                hint = did_you_mean(option, known)
+                raise EvaluationError(f"evaluate: options: {cls.name} has no {option!r}; {listed}{hint}")
+        return cls(label_names, **evaluate.options)
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """What of the recipe, beside the data, decides the answers: part of the key that they are kept under."""
+        said = {name: getattr(self, name) for name in self._options()}
+        return {name: str(value) for name, value in said.items() if value is not None}
+
+    @classmethod
+    def _options(cls) -> list[str]:
+        """What only this task knows, such as a prefix: keyword arguments of its class, and attributes."""
+        parameters = inspect.signature(cls).parameters.values()
+        return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
 
     @abstractmethod
     def load(self, table: Table, data: Data) -> Loaded:
