@@ -12,7 +12,19 @@ from hf_soups.errors import (
 )
 from hf_soups.memory import merge_state_dicts
 from hf_soups.pipeline import evaluate, merge, plan, push
-from hf_soups.recipe import Data, Evaluate, Ingredient, Learning, Output, Override, Recipe, Search, Select, Sweep
+from hf_soups.recipe import (
+    Data,
+    Evaluate,
+    Ingredient,
+    Learning,
+    Measure,
+    Output,
+    Override,
+    Recipe,
+    Search,
+    Select,
+    Sweep,
+)
 from hf_soups.selection import greedy
 from hf_soups.soup import Soup
 
@@ -28,6 +40,7 @@ __all__ = [
     "HubError",
     "Ingredient",
     "Learning",
+    "Measure",
     "Output",
     "Override",
     "Recipe",

@@ -158,4 +158,5 @@ def _portable_evaluate(evaluate: Evaluate) -> Evaluate:
     def portable_data(data: Data) -> Data:
         return replace(data, path=f"local:{Path(data.path).name}") if Path(data.path).is_absolute() else data
 
-    return replace(evaluate, datasets={n: portable_data(d) for n, d in evaluate.datasets.items()})
+    metrics = tuple(m if isinstance(m, str) else replace(m, name=m.label) for m in evaluate.metrics)
+    return replace(evaluate, metrics=metrics, datasets={n: portable_data(d) for n, d in evaluate.datasets.items()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # Without one of these transformers invents a tokenizer.
 TOKENIZER = "tokenizer.json vocab.txt vocab.json merges.txt *.model *.tiktoken".split()
+IMAGE_PROCESSOR = ("preprocessor_config.json", "processor_config.json")
 OTHER_INPUTS = ("pixel_values", "input_values", "input_features")  # of models that see or hear
 
 
@@ -54,8 +55,7 @@ def places(model: PreTrainedModel, checkpoint: Checkpoint) -> dict[str, str]:
     """
     where = checkpoint.origin.name
     own = model.state_dict()
-    prefix = f"{model.base_model_prefix}."
-    targets = {name: name if name in own else prefix + name for name in checkpoint.specs}
+    targets = _places(model, checkpoint.specs, own)
     tied = dict(getattr(model, "all_tied_weights_keys", None) or {})
     unused = [name for name, target in targets.items() if target not in own]
     filled = set(targets.values())
@@ -70,6 +70,22 @@ def places(model: PreTrainedModel, checkpoint: Checkpoint) -> dict[str, str]:
         if shape != expected:
             raise CheckpointError(f"{where}: {name} is {shape}, its config says {expected}")
     return targets
+
+
+def _places(model: PreTrainedModel, names: Iterable[str], own: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Tensor → its place in the model: the same name, one below the model's prefix, or where transformers moved it.
+
+    Newer classes (ViT's) call their parts otherwise than the files that they read and write.
+    """
+    prefix = f"{model.base_model_prefix}."
+    places = {name: name if name in own else prefix + name for name in names}
+    if all(place in own for place in places.values()):
+        return places
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightRenaming, rename_source_key
+
+    rules = [rule for rule in get_model_conversion_mapping(model) if isinstance(rule, WeightRenaming)]
+    return {name: rename_source_key(name, rules, [], model.base_model_prefix, own)[0] for name in places}
 
 
 def check_folder(folder: Path) -> None:
@@ -139,6 +155,23 @@ def load_feature_extractor(checkpoint: Checkpoint) -> Any:
     with tempfile.TemporaryDirectory() as name, _said_of(where, Path(name)):
         write_assets(checkpoint, Path(name))
         return AutoFeatureExtractor.from_pretrained(name, trust_remote_code=False)
+
+
+def load_image_processor(checkpoint: Checkpoint) -> Any:
+    """The image processor among the checkpoint's files, with PIL's arithmetic; CheckpointError if there is none."""
+    from transformers import AutoImageProcessor
+
+    where = checkpoint.origin.name
+    if not any(name in checkpoint.assets for name in IMAGE_PROCESSOR):
+        raise CheckpointError(
+            f"{where}: no image processor files ({' or '.join(IMAGE_PROCESSOR)}); add those that it was trained with"
+        )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_assets(checkpoint, folder)
+        with _said_of(where, folder):
+            # torchvision rounds pixels otherwise, and is not on every machine
+            return AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
 
 
 def write_assets(checkpoint: Checkpoint, folder: Path) -> None:

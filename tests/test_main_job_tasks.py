@@ -34,7 +34,8 @@ def model(folder: Path, head: str, **settings: Any) -> Path:
 
 def tagged(random: np.random.Generator) -> dict[str, Any]:
     words = [str(word) for word in random.choice(PLAIN, 8)]
-    return {"tokens": words, "ner_tags": [TAGS[1 + (words[i - 1] == "film")] if word == "film" else "O" for i, word in enumerate(words)]}  # fmt: skip
+    tags = [TAGS[1 + (words[i - 1] == "film")] if word == "film" else "O" for i, word in enumerate(words)]
+    return {"tokens": words, "ner_tags": tags}
 
 
 def asked(random: np.random.Generator) -> dict[str, Any]:

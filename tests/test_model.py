@@ -137,3 +137,18 @@ def test_a_tokenizer_is_never_invented(tmp_path: Path) -> None:
         (tmp_path / name).unlink(missing_ok=True)
     with pytest.raises(CheckpointError, match="run-0: no tokenizer files"):
         load_tokenizer(stored(tmp_path))
+
+
+def test_a_model_whose_parts_transformers_calls_otherwise_than_its_files_is_filled_completely(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+    from transformers import ViTForImageClassification
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    folder = save("ViTForImageClassification", "ViTConfig", tmp_path / "run-0", **sizes, image_size=16, patch_size=8)
+    found, expected = load_model(stored(folder)).state_dict(), ViTForImageClassification.from_pretrained(folder)
+    assert all((found[name] == value).all() for name, value in expected.state_dict().items())
+    tensors = load_file(folder / "model.safetensors")
+    lost = next(name for name in tensors if name.endswith("attention.key.weight"))
+    write_safetensors(folder / "model.safetensors", {n: v for n, v in tensors.items() if n != lost})
+    with pytest.raises(CheckpointError, match=r"parameters without a tensor: \['vit\.layers\.0\.attention\.k_proj"):
+        load_model(stored(folder))

@@ -14,6 +14,7 @@ PIPELINES = {  # end of the architecture's name → pipeline tag
     "ForCausalLM": "text-generation",
     "LMHeadModel": "text-generation",
     "ForImageClassification": "image-classification",
+    "CLIPModel": "zero-shot-image-classification",
 }
 CLASSES = {  # pipeline tag → model class, class of what prepares its input
     "text-classification": ("AutoModelForSequenceClassification", "AutoTokenizer"),
@@ -23,6 +24,7 @@ CLASSES = {  # pipeline tag → model class, class of what prepares its input
     "fill-mask": ("AutoModelForMaskedLM", "AutoTokenizer"),
     "text-generation": ("AutoModelForCausalLM", "AutoTokenizer"),
     "image-classification": ("AutoModelForImageClassification", "AutoImageProcessor"),
+    "zero-shot-image-classification": ("AutoModelForZeroShotImageClassification", "AutoProcessor"),
 }
 
 

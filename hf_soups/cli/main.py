@@ -13,8 +13,10 @@ import click
 
 import hf_soups
 from hf_soups import pipeline, ranks
-from hf_soups.cli.options import FORMAT, SOURCE, STREAM
+from hf_soups.cli.cache import cache
+from hf_soups.cli.options import FORMAT, SOURCE, STREAM, TRUST
 from hf_soups.cli.output import Printer, show_plan, show_results
+from hf_soups.cli.output import printer_for as _printer
 from hf_soups.cli.processes import alone, joined
 from hf_soups.cli.screen import Screen
 from hf_soups.errors import SoupError
@@ -56,13 +58,6 @@ def group(context: click.Context) -> None:
         alone()
 
 
-def _printer(format_: str, as_json: bool, quiet: bool) -> Printer:
-    asked = {f for f, given in (("json", as_json), ("quiet", quiet)) if given} | ({format_} - {"auto"})
-    if len(asked) > 1:
-        raise click.UsageError(f"--format {' and '.join(sorted(asked))} exclude each other")
-    return Printer(asked.pop() if asked else "human")
-
-
 def _recipe(source: tuple[str, ...], changes: dict[str, Any]) -> Recipe:
     return pipeline.make_recipe(source[0] if len(source) == 1 else list(source), **changes)
 
@@ -79,6 +74,7 @@ def _recipe(source: tuple[str, ...], changes: dict[str, Any]) -> Recipe:
 @click.option("--create-pr", is_flag=True, help="Publish as a pull request.")
 @click.option("--dry-run", is_flag=True, help="Stop after the plan.")
 @click.option("--print-recipe", is_flag=True, help="Print the recipe that these options mean, and stop.")
+@TRUST
 @FORMAT
 def merge(
     source: tuple[str, ...],
@@ -90,6 +86,7 @@ def merge(
     create_pr: bool,
     dry_run: bool,
     print_recipe: bool,
+    trust_remote_code: bool,
     local: str | None,
     token: str | None,
     device: str,
@@ -126,6 +123,7 @@ def merge(
             device=device,
             listener=Screen(printer),
             ranks=processes,
+            trust_remote_code=trust_remote_code,
         )
         if not processes.is_first:
             start_light()
@@ -184,9 +182,11 @@ def _show(printer: Printer, made: Any) -> None:
 
 @group.command()
 @SOURCE
+@TRUST
 @FORMAT
 def evaluate(
     source: tuple[str, ...],
+    trust_remote_code: bool,
     local: str | None,
     token: str | None,
     device: str,
@@ -198,7 +198,7 @@ def evaluate(
     """Measure the base, every ingredient, their soup and their ensemble; write nothing."""
     printer = _printer(format_, as_json, quiet)
     recipe = _recipe(source, {**changes, "token": token})
-    results = pipeline.evaluate(recipe, token=token, local=local, device=device)
+    results = pipeline.evaluate(recipe, token=token, local=local, device=device, trust_remote_code=trust_remote_code)
     if printer.format == "json":
         printer.json(results.to_json())
     elif printer.human:
@@ -232,6 +232,9 @@ def finetune(sweep: str, out: str, format_: str, as_json: bool, quiet: bool) -> 
     else:
         for folder in folders:
             printer.data(str(folder))
+
+
+group.add_command(cache)
 
 
 @group.command()

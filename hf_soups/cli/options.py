@@ -66,3 +66,7 @@ STREAM = click.option(
     is_flag=True,
     help="Read ranges of the Hub's files, keep none; with a push and no -o, upload file by file.",
 )
+
+TRUST = click.option(
+    "--trust-remote-code", is_flag=True, help="Let metrics `evaluate:...` of the recipe run their code on this machine."
+)

@@ -65,6 +65,14 @@ class Printer:
             click.echo("  ".join(cells).rstrip())
 
 
+def printer_for(format_: str, as_json: bool, quiet: bool) -> Printer:
+    """As the options of a command say; a usage error if they contradict each other."""
+    asked = {f for f, given in (("json", as_json), ("quiet", quiet)) if given} | ({format_} - {"auto"})
+    if len(asked) > 1:
+        raise click.UsageError(f"--format {' and '.join(sorted(asked))} exclude each other")
+    return Printer(asked.pop() if asked else "human")
+
+
 def show_plan(printer: Printer, plan: Plan, data: bool) -> None:
     """The plan for people: on stdout when it is what was asked for, else on stderr."""
     echo: Callable[[str], None] = printer.data if data else printer.say

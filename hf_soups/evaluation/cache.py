@@ -7,6 +7,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hf_soups.errors import EvaluationError
 from hf_soups.evaluation.examples import canonical
 from hf_soups.evaluation.outputs import Outputs, Ragged
 
+PARTIAL = ".partial-"  # in the names of files that are not finished yet, or never will be
 FORMAT = "2"  # raise it when the way of predicting changes: batches, padding, arithmetic
 
 
@@ -48,27 +50,34 @@ class Predictions:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def get_or_compute(self, key: str, compute: Callable[[], Outputs]) -> Outputs:
+    def get_or_compute(
+        self, key: str, compute: Callable[[], Outputs], about: Mapping[str, str] | None = None
+    ) -> Outputs:
         """The answers kept under this key, or computed now and kept.
 
+        about: for people who look into the cache: task, dataset, model.
         A file that is cut off, damaged or belongs to another key counts as absent.
         """
         found = self.get(key)
         if found is not None:
             return found
         self.misses += 1
-        return self.put(key, compute())
+        return self.put(key, compute(), about)
 
     def get(self, key: str) -> Outputs | None:
         """The answers kept under this key, if any."""
-        found = _read(self._path(key), key)
+        path = self._path(key)
+        found = _read(path, key)
         self.hits += found is not None
+        if found is not None:
+            with suppress(OSError):  # a cache that may only be read
+                os.utime(path)  # pruning goes by the last use
         return found
 
-    def put(self, key: str, outputs: Outputs) -> Outputs:
+    def put(self, key: str, outputs: Outputs, about: Mapping[str, str] | None = None) -> Outputs:
         """Keep answers; as they will be read again."""
         try:
-            _write(self._path(key), key, outputs)
+            _write(self._path(key), key, outputs, about or {})
         except OSError as error:
             raise EvaluationError(
                 f"predictions cannot be kept in {self.folder}: {error.strerror or error}; "
@@ -90,14 +99,14 @@ def default_folder() -> Path:
     return Path(home).expanduser() / "hf_soups" / "predictions"
 
 
-def _write(path: Path, key: str, outputs: Outputs) -> None:
+def _write(path: Path, key: str, outputs: Outputs, about: Mapping[str, str]) -> None:
     """A whole file or none: written beside its place, flushed to disk, then renamed."""
     import pyarrow as pa  # type: ignore[import-untyped]
 
     table = pa.table({"answers": _column(outputs)})
-    table = table.replace_schema_metadata({"key": key, "sha256": _digest(outputs)})
+    table = table.replace_schema_metadata({**about, "rows": str(len(outputs)), "key": key, "sha256": _digest(outputs)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial-{uuid.uuid4().hex}")
+    partial = path.with_name(f".{path.stem}{PARTIAL}{uuid.uuid4().hex}")
     try:
         with open(partial, "wb") as file:
             with pa.ipc.new_file(file, table.schema) as writer:
@@ -155,7 +164,12 @@ def _read(path: Path, key: str) -> Outputs | None:
         with pa.OSFile(str(path), "rb") as file:
             table = pa.ipc.open_file(file).read_all()
         outputs = _outputs(table.column("answers").combine_chunks())
-        metadata = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
+        metadata = decoded(table.schema)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
         return None
-    return outputs if metadata == {"key": key, "sha256": _digest(outputs)} else None
+    return outputs if metadata.get("key") == key and metadata.get("sha256") == _digest(outputs) else None
+
+
+def decoded(schema: Any) -> dict[str, str]:
+    """What a file says about itself: key and sha256, and for people task, dataset, model and rows."""
+    return {name.decode(): value.decode() for name, value in (schema.metadata or {}).items()}

@@ -35,7 +35,7 @@ def load(data: Data, task: Task, *, token: str | None = None) -> Examples:
     source = Source(
         location.path, data.split, data.config, location.revision, loaded.read, loaded.label, location.origin
     )
-    examples = Examples(loaded.inputs, loaded.references, groups_of(table, data.group), source)
+    examples = Examples(loaded.inputs, loaded.references, groups_of(table, data.group), source, loaded.choices)
     if half is not None:
         examples = half_of(examples, half)
     return examples if data.limit is None else limited(examples, data.limit)

@@ -19,6 +19,7 @@ from sklearn import exceptions
 from sklearn import metrics as sk
 
 from hf_soups.errors import EvaluationError
+from hf_soups.evaluation.evaluate_ranking import DiscountedGain, RecallAtTen, ReciprocalRank
 
 _IDS = Features({"predictions": Value("int32"), "references": Value("int32")})
 _ROWS = Features({"prediction_scores": ListOf(Value("float64")), "references": Value("int32")})
@@ -263,6 +264,9 @@ _MODULES: dict[str, type[evaluate.Metric]] = {
     "r_squared": RSquared,
     "pearsonr": Pearson,
     "spearmanr": Spearman,
+    "ndcg@10": DiscountedGain,
+    "recall@10": RecallAtTen,
+    "mrr@10": ReciprocalRank,
 }
 
 

@@ -14,12 +14,14 @@ from hf_soups.evaluation.cache import Predictions
 from hf_soups.evaluation.data import load
 from hf_soups.evaluation.examples import Examples
 from hf_soups.evaluation.individuals import mean_difference, mean_interval
+from hf_soups.evaluation.measures import loaded, refuse_untrusted
 from hf_soups.evaluation.metrics import Metric, score
 from hf_soups.evaluation.outputs import Outputs
 from hf_soups.evaluation.paired import Paired, compared
 from hf_soups.evaluation.results import DatasetReport, Kind, Results, Row
 from hf_soups.evaluation.splits import REPORT_ROLES, SELECTION_ROLES, check_roles, keep_shared, remove_shared
 from hf_soups.evaluation.statistics import Interval, difference, interval
+from hf_soups.recipe import Measure
 
 if TYPE_CHECKING:
     from hf_soups.evaluation.tasks.base import Task
@@ -38,6 +40,7 @@ class Evaluator:
     token: for private datasets.
     seed: of the bootstrap.
     own: the user's metrics (`own_metric`, `own_function`), by the names that `evaluate.metrics` gives them.
+    trust_remote_code: whether metrics that bring their own code may run it.
     All data is read here, and rows that selection has seen are taken out of the reports, unless the section allows
     their overlap: then they are counted.
     """
@@ -51,26 +54,29 @@ class Evaluator:
         token: str | None = None,
         seed: int = 0,
         own: Mapping[str, Metric | Benchmark] | None = None,
+        trust_remote_code: bool = False,
     ) -> None:
+        refuse_untrusted(evaluate, trust_remote_code)
         self.task: Task = tasks.named(evaluate.task or TASK).of(evaluate, label_names)
         forced = evaluate.allow_overlap  # of a report with a selection; never of two selections
         check_roles({n: d for n, d in evaluate.datasets.items() if not forced or d.role in SELECTION_ROLES})
         self.cache = cache if cache is not None else Predictions()
         self.seed = seed
         usual = next(iter(self.task.metrics))
-        self.asked = evaluate.metrics or (usual,)  # the first decides
-        self.metrics, self.benchmarks = _sorted(self.asked, own or {}, self.task)
+        self.asked = evaluate.metric_names or (usual,)  # the first decides
+        brought = {m.label: loaded(m, token) for m in evaluate.metrics if isinstance(m, Measure)}
+        self.metrics, self.benchmarks = _sorted(self.asked, {**(own or {}), **brought}, self.task)
         if not self.metrics:  # benchmarks say nothing of the datasets
             self.metrics[usual] = self.task.metric(usual)
         self._batch_size = evaluate.batch_size
         self._max_length = evaluate.max_length
         self._dtype = evaluate.dtype
-        loaded = {name: load(data, self.task, token=token) for name, data in evaluate.datasets.items()}
+        every = {name: load(data, self.task, token=token) for name, data in evaluate.datasets.items()}
         roles = {name: data.role for name, data in evaluate.datasets.items()}
-        seen = [examples for name, examples in loaded.items() if roles[name] in SELECTION_ROLES]
+        seen = [examples for name, examples in every.items() if roles[name] in SELECTION_ROLES]
         self.datasets: dict[str, Examples] = {}
         self.reports: dict[str, DatasetReport] = {}
-        for name, examples in loaded.items():
+        for name, examples in every.items():
             kept, dropped, shared = examples, 0, 0
             if roles[name] in REPORT_ROLES and forced:
                 kept, dropped, shared = keep_shared(examples, *seen)
@@ -93,11 +99,13 @@ class Evaluator:
         settings: Mapping[str, str] | None = None,
         *,
         datasets: Iterable[str] | None = None,
+        name: str | None = None,
     ) -> dict[str, Outputs]:
         """Dataset → answers of one model, which is built at most once, only for what was never computed, and not kept.
 
         identity: exactly which weights: repo@sha, content hash, or hash of a soup's recipe.
         settings: what else decides the answers and is known without the model: {"tokenizer": its hash}.
+        name: what people who look into the cache read; default: the identity.
         """
         built: list[tuple[Any, Any]] = []
 
@@ -110,12 +118,13 @@ class Evaluator:
             return predict(self.task, model, processor, examples, **self.way)
 
         found = {}
-        for name in self.datasets if datasets is None else datasets:
-            examples = self.examples(name)
-            key = self.key(identity, name, settings)
-            answers = self.cache.get_or_compute(key, lambda examples=examples: compute(examples))  # type: ignore[misc]
-            self.task.check(answers, examples, f"{identity} on {name}")
-            found[name] = answers
+        for dataset in self.datasets if datasets is None else datasets:
+            examples = self.examples(dataset)
+            key = self.key(identity, dataset, settings)
+            about = {"task": self.task.name, "dataset": examples.source.title, "model": name or identity}
+            answers = self.cache.get_or_compute(key, lambda examples=examples: compute(examples), about)  # type: ignore[misc]
+            self.task.check(answers, examples, f"{identity} on {dataset}")
+            found[dataset] = answers
         return found
 
     def measure(

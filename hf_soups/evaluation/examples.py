@@ -34,6 +34,11 @@ class Source:
     label: str = ""
     origin: str = field(default="", repr=False)
 
+    @property
+    def title(self) -> str:
+        """`imdb [test]`, or `reviews.csv`."""
+        return f"{self.path} [{self.split}]" if self.split else self.path
+
 
 @dataclass(frozen=True, eq=False)
 class Examples:
@@ -42,17 +47,19 @@ class Examples:
     inputs: n texts, pairs of texts, images (bytes), or whatever the task asks about.
     references: n right answers; for classification int64 [n] ids of the model's labels.
     groups: [n] names; rows with the same name are never separated and are resampled together. None: independent rows.
-    fingerprint: SHA-256 of inputs, references and groups, in order. Equal content, equal fingerprint.
+    choices: what all rows are asked to choose from, where the data says so: names of classes, texts of a corpus.
+    fingerprint: SHA-256 of inputs, references, groups and choices, in order. Equal content, equal fingerprint.
     """
 
     inputs: Sequence[Any]
     references: References
     groups: NDArray[np.str_] | None
     source: Source
+    choices: tuple[str, ...] = ()
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fingerprint", _fingerprint(self.inputs, self.references, self.groups))
+        object.__setattr__(self, "fingerprint", self._fingerprint())
 
     @property
     def n(self) -> int:
@@ -62,13 +69,24 @@ class Examples:
         """These rows, in this order."""
         rows = np.fromiter(indices, dtype=np.int64)
         groups = None if self.groups is None else self.groups[rows]
-        return Examples(tuple(self.inputs[i] for i in rows), taken(self.references, rows), groups, self.source)
+        inputs = tuple(self.inputs[i] for i in rows)
+        return Examples(inputs, taken(self.references, rows), groups, self.source, self.choices)
 
     def units(self) -> list[str]:
         """[n] what each row must stay together with: its group, else every row of the same input."""
         if self.groups is not None:
             return [str(group) for group in self.groups]
         return [identity(one) for one in self.inputs]
+
+    def _fingerprint(self) -> str:
+        content = hashlib.sha256()
+        for i, one in enumerate(self.inputs):
+            reference = self.references[i]
+            right = reference.item() if isinstance(reference, np.generic) else reference
+            content.update(canonical((one, right, None if self.groups is None else str(self.groups[i]))))
+        if self.choices:
+            content.update(canonical(self.choices))
+        return content.hexdigest()
 
 
 def canonical(value: Any) -> bytes:
@@ -98,12 +116,3 @@ def _tagged(tag: bytes, content: bytes) -> Iterator[bytes]:
 def taken(references: References, rows: NDArray[np.int64]) -> References:
     """Those of some rows, in this order."""
     return references[rows] if isinstance(references, np.ndarray) else tuple(references[i] for i in rows)
-
-
-def _fingerprint(inputs: Sequence[Any], references: References, groups: NDArray[np.str_] | None) -> str:
-    content = hashlib.sha256()
-    for i, one in enumerate(inputs):
-        reference = references[i]
-        right = reference.item() if isinstance(reference, np.generic) else reference
-        content.update(canonical((one, right, None if groups is None else str(groups[i]))))
-    return content.hexdigest()

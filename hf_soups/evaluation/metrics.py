@@ -11,10 +11,11 @@ import numpy as np
 from hf_soups.errors import EvaluationError, did_you_mean
 from hf_soups.evaluation import scores
 from hf_soups.evaluation import scores_numbers as numbers
+from hf_soups.evaluation import scores_ranking as ranking
 from hf_soups.evaluation.outputs import Outputs, Ragged
 from hf_soups.evaluation.scores import Array
 
-Consumes = Literal["labels", "probabilities", "indicators", "values", "texts", "tags", "spans", "losses"]
+Consumes = Literal["labels", "probabilities", "indicators", "values", "texts", "tags", "spans", "losses", "rankings"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Metric:
 
     id, key: name of the metric in `evaluate`, and where its result holds the value.
     consumes: what its module reads: predicted label ids, probabilities [n, labels], 0 or 1 for each label, numbers,
-        texts, a name for each word, answers taken from a context, or losses of tokens.
+        texts, a name for each word, answers taken from a context, losses of tokens, or numbers to rank a row's
+        candidates by.
     features, formula: what is summed over rows of answers and references, and what is made of the sums (`scores`).
     bounds: the least and the most that any rows can give it; None for no bound.
     module: a user's own `evaluate.Metric`; arguments: what its `compute` gets besides.
@@ -104,6 +106,14 @@ REGRESSION = table(
     built_in("r_squared", numbers.moments, numbers.explained, consumes="values", bounds=(None, 1.0)),
 )
 
+SIMILARITY = table(REGRESSION["spearmanr"], REGRESSION["pearsonr"])
+
+RETRIEVAL = table(
+    built_in("ndcg@10", ranking.gains, scores.mean, consumes="rankings"),
+    built_in("recall@10", ranking.found, scores.mean, consumes="rankings"),
+    built_in("mrr@10", ranking.reciprocal_ranks, scores.mean, consumes="rankings"),
+)
+
 
 def metric(id: str) -> Metric:
     """The metric of this name."""
@@ -159,6 +169,19 @@ def _only(references: Any) -> str:
 
 
 def _computed(metric: Metric, outputs: Any, references: Any) -> float:
+    try:
+        found = _asked(metric, outputs, references)
+    except EvaluationError:
+        raise
+    except Exception as error:  # the metric's own code, or answers of a kind that it was not made for
+        raise EvaluationError(
+            f"{metric.id}: fails on these answers, of which it reads {metric.consumes}: "
+            f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no reason given'}"
+        ) from error
+    return found
+
+
+def _asked(metric: Metric, outputs: Any, references: Any) -> float:
     from datasets import Value
 
     accepted = metric.module.features if isinstance(metric.module.features, list) else [metric.module.features]
@@ -182,6 +205,8 @@ def _decoded(consumes: Consumes, outputs: Any) -> Any:
         return list(outputs)
     if consumes == "values":
         return outputs.reshape(len(outputs))
+    if consumes == "rankings":
+        return [outputs[row].reshape(-1).tolist() for row in range(len(outputs))]
     if consumes == "indicators":
         return numbers.indicated(outputs).astype(np.int64)
     return scores.predictions(outputs) if consumes == "labels" else scores.probabilities(outputs)

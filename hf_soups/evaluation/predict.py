@@ -96,14 +96,15 @@ def answering(
         raise EvaluationError(f"batch_size is {batch_size}; it must be at least 1")
     if examples.n == 0:
         raise EvaluationError(f"{examples.source.path}: no rows to predict")
-    items = task.encode(model, processor, examples, max_length)
-    lengths = np.array([task.length(item) for item in items])
-    order = np.argsort(-lengths, kind="stable")  # the longest first: too little memory shows at once
-    rows = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     parameters = inspect.signature(model.forward).parameters
     named = any(name in parameters for name in ("input_ids", "pixel_values", "input_values", "input_features"))
     with ExitStack() as as_it_was:
         device = as_it_was.enter_context(ready(model, dtype))
+        with torch.inference_mode():  # some tasks run the model on what all rows share
+            items = task.encode(model, processor, examples, max_length)
+        lengths = np.array([task.length(item) for item in items])
+        order = np.argsort(-lengths, kind="stable")  # the longest first: too little memory shows at once
+        rows = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
         def forward(part: NDArray[np.int64], width: int) -> list[Any]:
             some = [items[i] for i in part]

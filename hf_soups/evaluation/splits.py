@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hf_soups.errors import EvaluationError
 from hf_soups.evaluation.examples import Examples
-from hf_soups.evaluation.text import digest, identity
+from hf_soups.evaluation.text import digest, identity, shown
 
 if TYPE_CHECKING:
     from hf_soups.recipe import Data
@@ -90,7 +90,7 @@ def remove_shared(report: Examples, *selections: Examples) -> tuple[Examples, in
         example = report.inputs[int(np.flatnonzero(shared)[0])]
         raise EvaluationError(
             f"{_named(report)}: {dropped} of {report.n} rows ({dropped / report.n:.1%}) are also in "
-            f"{' or '.join(guilty)}, which the soup is chosen on, such as {str(example)[:80]!r}; at most 1 % may be. "
+            f"{' or '.join(guilty)}, which the soup is chosen on, such as {shown(example)}; at most 1 % may be. "
             "Use rows that selection has not seen"
         )
     return (report.select(np.flatnonzero(~shared)), dropped) if dropped else (report, 0)
@@ -138,4 +138,4 @@ def _described(data: Data) -> str:
 
 
 def _named(examples: Examples) -> str:
-    return f"{examples.source.path} [{examples.source.split}]" if examples.source.split else examples.source.path
+    return examples.source.title

@@ -44,10 +44,14 @@ class Location:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows with named columns, and what to call them in a message."""
+    """Rows with named columns, and what to call them in a message.
+
+    folder: what names of files in it are relative to; None for rows from the Hub, which name no files.
+    """
 
     rows: Any  # datasets.Dataset
     title: str
+    folder: Path | None = None
 
     @property
     def names(self) -> list[str]:
@@ -109,7 +113,8 @@ def read(location: Location, split: str | None, *, token: str | None = None) -> 
         )
     if len(rows) == 0:
         raise EvaluationError(f"{title}: no rows")
-    return Table(rows, title)
+    folder = None if location.kind == "hub" else Path(location.files[names[0]][0]).parent
+    return Table(rows, title, folder)
 
 
 def _chosen(location: Location, split: str | None) -> tuple[str, list[str]]:

@@ -28,6 +28,11 @@ def identity(value: Any) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def shown(value: Any) -> str:
+    """An input in a message."""
+    return f"an image of {len(value):,} bytes" if isinstance(value, bytes) else repr(str(value)[:80])
+
+
 def digest(purpose: str, content: str) -> bytes:
     """SHA-256 of `content`, independent between purposes: the half that a row is in says nothing about its rank."""
     return hashlib.sha256(f"{purpose}\x1e{content}".encode("utf-8", "surrogatepass")).digest()

@@ -89,7 +89,7 @@ def _check_names(evaluate: Evaluate | None) -> None:
     else:
         known = {name: metric for task in tasks.TASKS for name, metric in tasks.named(task).metrics.items()}
     for name in evaluate.metrics:
-        if name not in known and not name.startswith(PREFIX):
+        if isinstance(name, str) and name not in known and not name.startswith(PREFIX):
             raise EvaluationError(f"evaluate: no metric {name!r}{did_you_mean(name, known)}")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hf_soups.align import check_tokenizers
 from hf_soups.checkpoint import check_free, check_room
 from hf_soups.errors import CheckpointError, SelectionError
+from hf_soups.evaluation.measures import refuse_untrusted
 from hf_soups.hub.opening import Opener
 from hf_soups.hub.push import Pushed
 from hf_soups.hub.push import push as push_folder
@@ -63,6 +64,7 @@ class Options:
     local: folder in which `local:name` references are looked up.
     device: what does the arithmetic: auto, cpu, cuda (all GPUs), cuda:0 (that one) or mps.
     ranks: the processes that write it together; the others call `assist` with the same options.
+    trust_remote_code: let metrics of `evaluate` that the recipe names run their code.
     """
 
     out: Path | None = None
@@ -76,6 +78,7 @@ class Options:
     device: str = "auto"
     listener: Listener = field(default_factory=Listener)
     ranks: Ranks = field(default_factory=Ranks)
+    trust_remote_code: bool = False
 
 
 def run(recipe: Recipe, options: Options) -> Outcome:
@@ -84,6 +87,7 @@ def run(recipe: Recipe, options: Options) -> Outcome:
     Raises SelectionError, and writes nothing, if the greedy soup is a single ingredient.
     """
     listener, repo = options.listener, recipe.output.hub
+    refuse_untrusted(recipe.evaluate, options.trust_remote_code)
     device = own_device(options.device, options.ranks)
     uploads = options.stream and options.out is None and repo is not None
     check_together(options.ranks, uploads)
@@ -108,7 +112,9 @@ def run(recipe: Recipe, options: Options) -> Outcome:
     if pinned.evaluate is None:
         selection = select_without_data(pinned, headers)
     else:
-        pinned, candidates = candidates_for(pinned, headers, opener, options.token)
+        pinned, candidates = candidates_for(
+            pinned, headers, opener, options.token, trust_remote_code=options.trust_remote_code
+        )
         opened = candidates.open
         listener.loaded(list(candidates.evaluator.reports.values()))
         selection = select(pinned, candidates, listener)

@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 FITTED_ROLES = ("fit", "calibrate")  # whose rows say nothing of how good anything is
 
 
-def candidates_for(recipe: Recipe, soup: Soup, opener: Opener, token: str | None) -> tuple[Recipe, Candidates]:
+def candidates_for(
+    recipe: Recipe, soup: Soup, opener: Opener, token: str | None, *, trust_remote_code: bool = False
+) -> tuple[Recipe, Candidates]:
     """The recipe with its datasets pinned, and what scores soups of it.
 
     soup: of all ingredients, from headers: its config says which task and labels these models have; its device
         computes the others too.
+    trust_remote_code: whether metrics that bring their own code may run it.
     """
     from hf_soups.evaluation import tasks
     from hf_soups.evaluation.evaluator import Evaluator
@@ -44,12 +47,12 @@ def candidates_for(recipe: Recipe, soup: Soup, opener: Opener, token: str | None
     asked = replace(recipe.evaluate, task=task, datasets=settled)
     if not asked.metrics and recipe.select is not None and recipe.select.metric is not None:
         asked = replace(asked, metrics=(recipe.select.metric,))
-    evaluator = Evaluator(asked, labels, token=token, seed=recipe.seed)
+    evaluator = Evaluator(asked, labels, token=token, seed=recipe.seed, trust_remote_code=trust_remote_code)
     datasets = {
         name: replace(data, revision=evaluator.reports[name].source.revision or data.revision)
         for name, data in settled.items()
     }
-    pinned = replace(recipe, evaluate=replace(asked, metrics=tuple(evaluator.asked), datasets=datasets))
+    pinned = replace(recipe, evaluate=replace(asked, metrics=asked.metrics or evaluator.asked, datasets=datasets))
     return pinned, Candidates(evaluator, opener.pull, soup.device)
 
 

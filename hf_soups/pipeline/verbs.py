@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_soups.engine import choose
+from hf_soups.evaluation.measures import refuse_untrusted
 from hf_soups.hub.opening import Opener
 from hf_soups.hub.push import push as push_folder
 from hf_soups.pipeline.ask import Source, make_recipe
@@ -40,6 +41,7 @@ def merge(
     device: str = "auto",
     listener: Listener | None = None,
     ranks: Ranks | None = None,
+    trust_remote_code: bool = False,
     **changes: Any,
 ) -> Soup:
     """Make a soup: the whole main job, as far as the recipe asks for it.
@@ -62,6 +64,7 @@ def merge(
         device=device,
         listener=listener or Listener(),
         ranks=ranks or Ranks(),
+        trust_remote_code=trust_remote_code,
     )
     with options.ranks as processes:
         if not processes.is_first:
@@ -99,16 +102,19 @@ def evaluate(
     token: str | None = None,
     local: str | Path | None = None,
     device: str = "auto",
+    trust_remote_code: bool = False,
     **changes: Any,
 ) -> Results:
     """The table of base, every ingredient, the soup of all, and the ensemble; nothing is written.
 
-    device: what computes the soup, as in `Options`.
+    device, trust_remote_code: as in `Options`.
     changes: as for `make_recipe`; `dataset` where the recipe has no evaluate section.
     """
+    recipe = make_recipe(source, token=token, **changes)
+    refuse_untrusted(recipe.evaluate, trust_remote_code)
     opener = Opener(token, Path(local) if local else None)
-    pinned, _, headers = prepare(make_recipe(source, token=token, **changes), opener, choose(device))
-    pinned, candidates = candidates_for(pinned, headers, opener, token)
+    pinned, _, headers = prepare(recipe, opener, choose(device))
+    pinned, candidates = candidates_for(pinned, headers, opener, token, trust_remote_code=trust_remote_code)
     return taste(pinned, candidates, None)
 
 

@@ -7,7 +7,7 @@ from hf_soups.recipe.learning import Learning
 from hf_soups.recipe.parse import load, loads, parse_size
 from hf_soups.recipe.places import assign
 from hf_soups.recipe.strategies import Constraint, Range, Search, Sweep, Target
-from hf_soups.recipe.types import Data, Evaluate, Ingredient, Output, Override, Recipe, Select
+from hf_soups.recipe.types import Data, Evaluate, Ingredient, Measure, Output, Override, Recipe, Select
 from hf_soups.recipe.weights import FILE, Weights, parse_weights, read_weights
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Evaluate",
     "Ingredient",
     "Learning",
+    "Measure",
     "Output",
     "Override",
     "Range",

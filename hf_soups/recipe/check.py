@@ -14,10 +14,11 @@ from hf_soups.errors import RecipeError, did_you_mean
 from hf_soups.method import Method, get
 from hf_soups.recipe.arguments import arguments
 from hf_soups.recipe.check_select import check_select
-from hf_soups.recipe.types import Evaluate, Recipe
+from hf_soups.recipe.types import MEASURE, Evaluate, Recipe
 from hf_soups.recipe.values import one_of
 
 ROLES = ("select", "fit", "calibrate", "test", "shift")
+CONSUMES = ("labels", "probabilities", "indicators", "values", "texts", "rankings")
 DTYPES: Mapping[str, np.dtype] = {
     "float64": np.dtype(np.float64),
     "float32": np.dtype(np.float32),
@@ -122,6 +123,26 @@ def _check_evaluate(evaluate: Evaluate) -> None:
     for name, data in evaluate.datasets.items():
         one_of(data.role, ROLES, f"evaluate: datasets: {name}: role")
     one_of(evaluate.dtype, ("float32", "bfloat16"), "evaluate: dtype")
+    _check_metrics(evaluate)
     for key, size in (("batch_size", evaluate.batch_size), ("max_length", evaluate.max_length)):
         if size is not None and size < 1:
             raise RecipeError(f"evaluate: {key} must be at least 1, got {size}")
+
+
+def _check_metrics(evaluate: Evaluate) -> None:
+    for metric in evaluate.metrics:
+        if isinstance(metric, str):
+            if metric.startswith(MEASURE):
+                raise RecipeError(
+                    f"evaluate: metrics: {metric}: which way is up? Write {{name: {metric}, greater_is_better: true}}, "
+                    "or false"
+                )
+        elif not metric.name.startswith(MEASURE) or metric.name == MEASURE:
+            raise RecipeError(
+                f"evaluate: metrics: {metric.name!r}: a built-in metric is its name alone; one of `evaluate` is "
+                f"{MEASURE}ID or {MEASURE}./path"
+            )
+        else:
+            one_of(metric.consumes, CONSUMES, f"evaluate: metrics: {metric.label}: consumes")
+    if len(set(evaluate.metric_names)) != len(evaluate.metrics):
+        raise RecipeError(f"evaluate: metrics: {', '.join(evaluate.metric_names)}: one of them is named twice")

@@ -93,7 +93,7 @@ def settle(recipe: Recipe, select: Select, target: Target | Constraint) -> Targe
     chosen = selecting(recipe)
     on = target.on or select.on or (chosen[0] if len(chosen) == 1 else None)
     return Target(
-        on, target.metric or select.metric or (evaluate.metrics[0] if evaluate and evaluate.metrics else None)
+        on, target.metric or select.metric or (evaluate.metric_names[0] if evaluate and evaluate.metrics else None)
     )
 
 
@@ -110,7 +110,7 @@ def _check_target(recipe: Recipe, target: Target | Constraint, where: str, dispe
     elif len(chosen) > 1 or (not chosen and not dispensable):
         raise RecipeError(f"{where}: on: which dataset? {len(chosen)} have role select")
     if target.metric is not None and recipe.evaluate is not None and recipe.evaluate.metrics:
-        one_of(target.metric, recipe.evaluate.metrics, f"{where}: metric")
+        one_of(target.metric, recipe.evaluate.metric_names, f"{where}: metric")
 
 
 def _check_search(recipe: Recipe, options: Search) -> None:

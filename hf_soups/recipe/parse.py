@@ -13,7 +13,7 @@ from hf_soups.method import get
 from hf_soups.recipe import strict_yaml
 from hf_soups.recipe.check import check
 from hf_soups.recipe.parse_select import parse_select
-from hf_soups.recipe.types import Data, Evaluate, Ingredient, Output, Override, Recipe
+from hf_soups.recipe.types import MEASURE, Data, Evaluate, Ingredient, Measure, Output, Override, Recipe
 from hf_soups.recipe.values import boolean, integer, known, mapping, sequence, string, strings
 from hf_soups.recipe.weights import read_weights
 
@@ -131,7 +131,7 @@ def _evaluate(value: Any, folder: Path | None) -> Evaluate:
     made: dict[str, Any] = {"datasets": {n: _data(d, f"evaluate: datasets: {n}", folder) for n, d in datasets.items()}}
     for key, entry in content.items():
         if key == "metrics":
-            made[key] = tuple(string(m, "evaluate: metrics") for m in sequence(entry, "evaluate: metrics"))
+            made[key] = tuple(_metric(m, folder) for m in sequence(entry, "evaluate: metrics"))
         elif key == "options":
             made[key] = mapping(entry, "evaluate: options")
         elif key in ("max_length", "batch_size"):
@@ -141,6 +141,23 @@ def _evaluate(value: Any, folder: Path | None) -> Evaluate:
         else:
             made[key] = string(entry, f"evaluate: {key}")
     return Evaluate(**made)
+
+
+def _metric(entry: Any, folder: Path | None) -> str | Measure:
+    """The name of a built-in metric, or one that brings its own code; a path of its script is made absolute."""
+    where = "evaluate: metrics"
+    if isinstance(entry, str):
+        return string(entry, where)
+    content = mapping(entry, where, Measure)
+    for key in ("name", "greater_is_better"):
+        if content.get(key) is None:
+            raise RecipeError(f"{where}: {key}: is missing")
+    greater_is_better = boolean(content["greater_is_better"], f"{where}: greater_is_better")
+    texts = strings({k: v for k, v in content.items() if k != "greater_is_better"}, where)
+    place = texts["name"].removeprefix(MEASURE)
+    if place.startswith((".", "~", "/")):  # nothing else is looked up on this disk, whatever folders there are
+        texts["name"] = MEASURE + local(place, folder)
+    return Measure(greater_is_better=greater_is_better, **texts)
 
 
 def _data(value: Any, where: str, folder: Path | None) -> Data:

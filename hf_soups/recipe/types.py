@@ -105,23 +105,54 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Measure:
+    """A metric of `evaluate` that brings its own code, which runs only where that is allowed.
+
+    name: `evaluate:ID[@revision]` of a Space, or `evaluate:./path` of a script or of a folder with one of its name.
+    greater_is_better: which way is up; `evaluate` does not say.
+    consumes: what it reads of a model's answers: labels, probabilities, indicators, values, texts or rankings.
+    key: the value among its results; default: the metric's own name.
+    """
+
+    name: str
+    greater_is_better: bool
+    consumes: str = "labels"
+    key: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What tables and `select: metric` call it; a script by its name alone."""
+        place = Path(self.name.removeprefix(MEASURE))
+        return f"{MEASURE}./{place.name}" if place.is_absolute() else self.name
+
+
+MEASURE = "evaluate:"  # how names of metrics begin that bring their own code
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """What a good model is, here: a task, its metrics (the first one decides) and data.
 
     task: default: what the models' architecture is for. metrics: default: the task's first.
     max_length: in tokens; longer texts are cut. dtype: of the arithmetic, float32 or bfloat16.
     allow_overlap: report on data that selection saw, which the card then says first; otherwise that is an error.
-    options: what only the task knows, such as {prefix: "summarize: ", max_new_tokens: 60}.
+    options: what only the task knows, such as {prefix: "summarize: ", max_new_tokens: 60}, or the templates
+        and labels of a zero-shot classifier.
     """
 
     datasets: Mapping[str, Data]
     task: str | None = None
-    metrics: tuple[str, ...] = ()
+    metrics: tuple[str | Measure, ...] = ()
     max_length: int | None = None
     batch_size: int = 64
     dtype: str = "float32"
     allow_overlap: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """What tables call the metrics."""
+        return tuple(metric if isinstance(metric, str) else metric.label for metric in self.metrics)
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,11 @@ class Candidates:
         """Answers to the named datasets (default: all), from the cache where they were made before."""
         settings = _files(checkpoint.assets)
         return self.evaluator.outputs(
-            checkpoint.fingerprint(), lambda: self._load(checkpoint), settings, datasets=datasets
+            checkpoint.fingerprint(),
+            lambda: self._load(checkpoint),
+            settings,
+            datasets=datasets,
+            name=checkpoint.origin.name,
         )
 
     def _load(self, checkpoint: Checkpoint) -> tuple[Any, Any]:

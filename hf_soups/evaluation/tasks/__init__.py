@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,10 @@ TASKS = {  # name → module and class
     "summarization": ("sequence_to_sequence", "Summarization"),
     "translation": ("sequence_to_sequence", "Translation"),
     "automatic-speech-recognition": ("speech_recognition", "SpeechRecognition"),
+    "image-classification": ("image_classification", "ImageClassification"),
+    "zero-shot-image-classification": ("zero_shot", "ZeroShotImageClassification"),
+    "sentence-similarity": ("similarity", "SentenceSimilarity"),
+    "retrieval": ("retrieval", "Retrieval"),
 }
 
 
@@ -42,7 +46,8 @@ def infer(config: Mapping[str, Any]) -> str:
         if config.get("problem_type") == "multi_label_classification":
             return "multi-label-classification"
         return "regression" if _outputs(config) == 1 else "text-classification"
-    found = [name for name in TASKS if architecture.endswith(named(name).architectures)]
+    fit = {name: _fit(architecture, named(name).architectures) for name in TASKS}
+    found = [name for name in TASKS if fit[name] == max(fit.values()) > 0]
     if len(found) != 1:
         choices = ", ".join(found or TASKS)
         raise EvaluationError(f"evaluate: which task is {architecture} for? Say `task:`, one of {choices}")
@@ -66,6 +71,11 @@ def direction(metric: str) -> int | None:
         if metric in found:
             return 1 if found[metric].greater_is_better else -1
     return None
+
+
+def _fit(architecture: str, endings: Sequence[str]) -> int:
+    """Letters of the longest ending that a class name has: CLIPModel says more than Model."""
+    return max((len(ending) for ending in endings if architecture.endswith(ending)), default=0)
 
 
 def _outputs(config: Mapping[str, Any]) -> int:

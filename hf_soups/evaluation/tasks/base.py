@@ -28,12 +28,14 @@ class Loaded:
 
     inputs: one a row, of text, tuples, or bytes; references: what is right, one a row.
     read: names of the columns with the input; label: name of the one with the reference.
+    choices: what all rows are asked to choose from, where the data says so: names of classes, texts of a corpus.
     """
 
     inputs: Sequence[Any]
     references: References
     read: tuple[str, ...]
     label: str = ""
+    choices: tuple[str, ...] = ()
 
 
 class Task(ABC):
@@ -80,7 +82,10 @@ class Task(ABC):
 
     @abstractmethod
     def encode(self, model: Any, processor: Any, examples: Examples, max_length: int | None) -> Sequence[Any]:
-        """What each row is before it is put into a batch, such as its token ids."""
+        """What each row is before it is put into a batch, such as its token ids.
+
+        The model is in place already, and may be asked about what all rows share.
+        """
 
     @abstractmethod
     def collate(self, processor: Any, items: Sequence[Any], width: int) -> dict[str, torch.Tensor]:

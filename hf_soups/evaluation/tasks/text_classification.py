@@ -16,6 +16,7 @@ from hf_soups.evaluation.labels import to_ids, to_indicators, to_numbers
 from hf_soups.evaluation.outputs import Outputs
 from hf_soups.evaluation.tasks import tokens
 from hf_soups.evaluation.tasks.base import Loaded, Task
+from hf_soups.evaluation.tasks.vectors import check_shape, logits_of
 
 if TYPE_CHECKING:
     import torch
@@ -50,17 +51,10 @@ class _OfTexts(Task):
         return tokens.pad(processor, items, width)
 
     def answer(self, model: Any, inputs: Mapping[str, torch.Tensor], items: Sequence[Any]) -> list[NDArray[np.float32]]:
-        logits = getattr(model(**inputs), "logits", None)
-        if logits is None or logits.ndim != 2 or logits.shape[0] != len(items):
-            shape = "no logits" if logits is None else f"logits {list(logits.shape)}"
-            raise EvaluationError(f"the model gives {shape} for {len(items)} inputs; load it as a sequence classifier")
-        return list(logits.float().cpu().numpy())
+        return logits_of(model(**inputs), len(items), "a sequence classifier")
 
     def check(self, outputs: Outputs, examples: Examples, whose: str) -> None:
-        shape = outputs.shape if isinstance(outputs, np.ndarray) else (len(outputs),)
-        if shape != (examples.n, self.width):
-            labels = f" for the labels {', '.join(self.label_names)}" if self.label_names else ""
-            raise EvaluationError(f"{whose}: logits are {list(shape)}, expected [{examples.n}, {self.width}]{labels}")
+        check_shape(outputs, examples.n, self.width, whose, self.label_names)
 
 
 class TextClassification(_OfTexts):
