@@ -72,8 +72,9 @@ def _package() -> Any:
 def _load(tasks: Any, task: str | Mapping[str, Any]) -> Any:
     manager = tasks.TaskManager(include_defaults=isinstance(task, str))
     if isinstance(task, str) and task not in manager.all_subtasks:
-        kind = "a group of tasks; name one of them" if task in manager.all_tasks else "not a task of lm-eval"
-        raise EvaluationError(f"{PREFIX}{task}: {kind}{did_you_mean(task, manager.all_subtasks)}")
+        if task in manager.all_tasks:
+            raise EvaluationError(f"{PREFIX}{task}: a group of tasks, which has no one number; name one of its tasks")
+        raise EvaluationError(f"{PREFIX}{task}: not a task of lm-eval{did_you_mean(task, manager.all_subtasks)}")
     (loaded,) = tasks.get_task_dict([task if isinstance(task, str) else dict(task)], manager).values()
     return loaded
 
