@@ -20,7 +20,7 @@ from hf_soups.kernels.strips import STRIP, Packed
 
 __all__ = ["bits", "combine", "count", "elect", "products", "tally"]
 
-WIDTH = 512  # columns of a low-rank product in work at once: their strips fill the second-level cache
+WIDTH = 1024  # columns of a low-rank product in work at once: their strips fill the second-level cache
 
 
 def combine(

@@ -1,7 +1,8 @@
 """Stored numbers to floats and back: how every loop reads and writes.
 
-Nothing here or in the loops may be reordered or contracted by the compiler (no fast-math), so that results depend on
-neither the machine's vector width nor on who calls with how much.
+Nothing here or in the loops may be reordered or contracted by the compiler (no fast-math); a multiply-add that rounds
+once is one because it is written so. So results depend on neither the machine's vector width nor on who calls with how
+much.
 """
 
 from __future__ import annotations

@@ -97,6 +97,24 @@ def bits(key: np.ndarray, start: int, out: np.ndarray) -> None:
     out[:] = words.reshape(-1)[start - first * 1024 :][: len(out)]
 
 
+def multiply_add(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """a * b + c of float32, rounded once (IEEE 754's fusedMultiplyAdd).
+
+    The product is exact in float64. The sum is not, and rounding it twice may go wrong at a tie; but of the two
+    float64 around the exact sum, the one with an odd last bit is on the same side of every float32 and of every
+    middle between two (Boldo and Melquiond 2008), so it rounds as the exact sum does.
+    """
+    product, addend = a.astype(np.float64) * b.astype(np.float64), c.astype(np.float64)
+    total = product + addend
+    part = total - product
+    lost = (product - (total - part)) + (addend - part)  # exact sum less total (Knuth's TwoSum)
+    stored = total.view(np.int64)
+    even = (lost != 0) & (stored & 1 == 0) & np.isfinite(total)
+    stored += np.where(even, np.where((lost > 0) == (total > 0), 1, -1), 0)  # outward, or inward
+    rounded: np.ndarray = total.astype(np.float32)
+    return rounded
+
+
 def _product(product: Packed, start: int, size: int) -> np.ndarray:
     """Elements of the flattened product, float32."""
     left, strips, columns = product
@@ -104,7 +122,7 @@ def _product(product: Packed, start: int, size: int) -> np.ndarray:
     first, last = start // columns, (start + size - 1) // columns + 1
     total = np.zeros((last - first, columns), np.float32)
     for r, row in enumerate(right):
-        total += left[first:last, r, None] * row
+        total = multiply_add(left[first:last, r, None], row, total)
     return total.reshape(-1)[start - first * columns :][:size]
 
 

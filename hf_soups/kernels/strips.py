@@ -6,11 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-STRIP = 32  # columns
+STRIP = 16  # columns: one vector register of the widest processors, two of others
 
 
 class Packed(NamedTuple):
-    """`left @ right`, float32, each element summed in order, made range by range."""
+    """`left @ right`, float32, made range by range.
+
+    Each element is summed in order, and each of its products is added unrounded, so that a step rounds once.
+    """
 
     left: np.ndarray  # [rows, rank] float32
     strips: np.ndarray  # [strips, rank, STRIP] float32, the last strip filled up with zeros
