@@ -20,7 +20,6 @@ from hf_soups.cli.output import printer_for as _printer
 from hf_soups.cli.processes import alone, joined
 from hf_soups.cli.screen import Screen
 from hf_soups.errors import SoupError
-from hf_soups.kernels import start_light
 from hf_soups.method import get, names
 from hf_soups.recipe import Recipe, to_yaml
 
@@ -126,13 +125,11 @@ def merge(
             trust_remote_code=trust_remote_code,
         )
         if not processes.is_first:
-            start_light()
             pipeline.assist(options)
             return
         recipe = _recipe(source, asked)
         if not out and recipe.output.hub is None:
             raise click.UsageError("where to? Give -o DIR, or --push-to-hub ID, or both")
-        start_light()
         outcome = pipeline.run(recipe, options)
     if printer.format == "json":
         printer.json(

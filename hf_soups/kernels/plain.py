@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hf_soups.kernels.layout import GROUP, LANES
 from hf_soups.kernels.strips import Packed
-
-LANES = 32  # partial sums of an inner product, side by side; part of the definition of its bits
 
 
 def combine(
@@ -78,8 +77,8 @@ def count(histogram: np.ndarray, found: np.ndarray, kept: np.ndarray, shift: np.
 
 def bits(key: np.ndarray, start: int, out: np.ndarray) -> None:
     """As `fused.bits`."""
-    first, last = start // 1024, (start + len(out) + 1023) // 1024
-    counter = np.arange(first * 256, last * 256, dtype=np.uint64)
+    first, last = start // GROUP, (start + len(out) + GROUP - 1) // GROUP
+    counter = np.arange(first * (GROUP // 4), last * (GROUP // 4), dtype=np.uint64)
     low = np.uint64(0xFFFFFFFF)
     c0, c1 = counter & low, counter >> np.uint64(32)
     c2, c3 = np.full_like(counter, key[2]), np.full_like(counter, key[3])
@@ -93,8 +92,8 @@ def bits(key: np.ndarray, start: int, out: np.ndarray) -> None:
             p0 & low,
         )
         k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    words = np.stack([c.reshape(-1, 256) for c in (c0, c1, c2, c3)], axis=1)  # [groups, 4, 256]
-    out[:] = words.reshape(-1)[start - first * 1024 :][: len(out)]
+    words = np.stack([c.reshape(-1, GROUP // 4) for c in (c0, c1, c2, c3)], axis=1)  # [groups, 4, GROUP / 4]
+    out[:] = words.reshape(-1)[start - first * GROUP :][: len(out)]
 
 
 def multiply_add(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:

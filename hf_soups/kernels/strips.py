@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-STRIP = 16  # columns: one vector register of the widest processors, two of others
+from hf_soups.kernels.layout import STRIP
 
 
 class Packed(NamedTuple):

@@ -41,10 +41,10 @@ def run(words: Sequence[str]) -> None:
     from isal import isal_zlib
 
     from hf_soups.cli import main as command
-    from hf_soups.kernels import loops, start_light
+    from hf_soups.kernels import loops
 
     imported = time.perf_counter()
-    start_light()
+    loops()
     ready = time.perf_counter()
     spent: dict[str, float] = {}
     lock = Lock()
@@ -61,7 +61,7 @@ def run(words: Sequence[str]) -> None:
             raise
     finished = time.perf_counter()
     print(
-        f"  imports {imported - begun:.2f} s, numba {ready - imported:.2f} s, merge {finished - ready:.2f} s of which"
+        f"  imports {imported - begun:.2f} s, loops {ready - imported:.2f} s, merge {finished - ready:.2f} s of which"
     )
     for label, seconds in sorted(spent.items(), key=lambda item: -item[1]):
         print(f"    {seconds:6.2f} s  {label} (all threads)")

@@ -9,10 +9,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from hf_soups.kernels.strips import STRIP
-
-LANES = 32  # partial sums of an inner product, side by side; part of the definition of its bits
-ROWS = 6  # of a low-rank product in work at once; with STRIP, 12 of the 16 registers of AVX2
+from hf_soups.kernels.layout import LANES, ROWS, STRIP
 
 
 @intrinsic

@@ -7,34 +7,19 @@ much.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 from llvmlite import ir
 from numba import carray, njit, types
 from numba.extending import intrinsic
-
-CODES = {
-    np.dtype(np.float32): 0,
-    np.dtype(np.float64): 1,
-    np.dtype(np.float16): 2,
-    np.dtype(ml_dtypes.bfloat16): 3,
-}
-TILE = 2048  # numbers of each row in work at once: a few of them fill the first-level cache
 
 U32 = np.uint32
 EXPONENT = U32(0x7F800000)
 TWO_112 = np.float32(2.0**112)  # from a half's exponent bias to a float's
 HALF, HALF_BITS = np.float32(0.5), U32(126 << 23)  # adding it leaves a half's subnormal digits, rounded, lowest
 
-compiled = njit(nogil=True, cache=True, error_model="numpy")  # how every loop is compiled
-
-
-def places(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    addresses = np.array([row.ctypes.data for row in rows], np.int64)
-    return addresses, np.array([CODES[row.dtype] for row in rows], np.int64)
+compiled = njit(error_model="numpy")  # how every part of a loop is compiled
 
 
 @intrinsic
