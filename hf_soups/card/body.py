@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import yaml
+
 from hf_soups.card.answer import answer
 from hf_soups.card.choice import choice, sentence
 from hf_soups.card.evaluation import section
@@ -32,7 +34,8 @@ def render(facts: Facts) -> str:
         noticed(facts),
         versions(facts),
     ]
-    return f"---\n{metadata(facts).to_yaml()}\n---\n\n" + "\n\n".join(s for s in sections if s) + "\n"
+    head = yaml.dump(metadata(facts), sort_keys=False, allow_unicode=True)
+    return f"---\n{head}---\n\n" + "\n\n".join(s for s in sections if s) + "\n"
 
 
 def forced(facts: Facts) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hf_soups.card.facts import Facts
 from hf_soups.card.markdown import is_repo, plain
@@ -12,31 +12,32 @@ from hf_soups.evaluation.statistics import Interval
 from hf_soups.evaluation.verdict import published, reported
 
 if TYPE_CHECKING:
-    from huggingface_hub import EvalResult, ModelCardData
+    from huggingface_hub import EvalResult
 
 TAGS = ["merge", "model-soup", "hf_soups"]
 
 
-def metadata(facts: Facts) -> ModelCardData:
+def metadata(facts: Facts) -> dict[str, Any]:
     """Parents, licence, task and scores, in the Hub's terms."""
-    from huggingface_hub import ModelCardData
-
     parents = [*facts.parents, *([facts.base] if facts.base else [])]
     base_model = list(dict.fromkeys(o.name for o in parents if o.sha and is_repo(o.name)))
-    scores = _scores(facts)
-    return ModelCardData(
-        base_model=base_model or None,
-        base_model_relation="merge" if base_model else None,
-        library_name=facts.library_name,
-        license=facts.license,
-        pipeline_tag=facts.pipeline_tag,
-        language=[plain(language) for language in facts.languages] or None,
-        datasets=_datasets(facts) or None,
-        metrics=[plain(metric) for metric in facts.results.metrics] if facts.results else None,
-        tags=TAGS,
-        model_name=name(facts),
-        eval_results=scores or None,
-    )
+    content: dict[str, Any] = {
+        "base_model": base_model or None,
+        "datasets": _datasets(facts) or None,
+        "language": [plain(language) for language in facts.languages] or None,
+        "library_name": facts.library_name,
+        "license": facts.license,
+        "metrics": [plain(metric) for metric in facts.results.metrics] if facts.results else None,
+        "model_name": name(facts),
+        "pipeline_tag": facts.pipeline_tag,
+        "tags": TAGS,
+        "base_model_relation": "merge" if base_model else None,
+    }
+    if scores := _scores(facts):
+        from huggingface_hub import ModelCardData  # which knows how to write a model index, but takes long to import
+
+        return dict(ModelCardData(**content, eval_results=scores).to_dict())
+    return {key: value for key, value in content.items() if value is not None}
 
 
 def name(facts: Facts) -> str:
@@ -52,12 +53,12 @@ def _datasets(facts: Facts) -> list[str]:
 
 
 def _scores(facts: Facts) -> list[EvalResult]:
-    from huggingface_hub import EvalResult
-
     results = facts.results
     row = published(results) if results else None
     if results is None or row is None:
         return []
+    from huggingface_hub import EvalResult
+
     return [
         EvalResult(
             task_type=results.task,

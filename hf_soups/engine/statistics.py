@@ -17,7 +17,7 @@ from hf_soups.engine.mixture import Mixture
 from hf_soups.engine.ranking import TOO_LARGE, Field, kept, kth_largest
 from hf_soups.engine.reader import Reader
 from hf_soups.engine.work import for_each
-from hf_soups.kernels.plain import LANES
+from hf_soups.kernels.layout import LANES
 from hf_soups.method import KthLargest, Total
 
 

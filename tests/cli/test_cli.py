@@ -46,6 +46,18 @@ def test_help_does_not_import_what_it_does_not_need() -> None:
     assert "merge" in done.stdout and "plan" in done.stdout
 
 
+def test_a_merge_of_folders_imports_nothing_of_the_hub(folders: list[Path], tmp_path: Path) -> None:
+    heavy = ["torch", "transformers", "huggingface_hub", "filelock", "datasets", "sklearn", "matplotlib", "pyarrow"]
+    program = (
+        "import sys; from hf_soups.cli import main\n"
+        f"try:\n    main()\nexcept SystemExit:\n    print([m for m in {heavy!r} if m in sys.modules], file=sys.stderr)"
+    )
+    words = ["merge", *map(str, folders), "-o", str(tmp_path / "soup"), "--quiet", "--device", "cpu"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "[]"
+    assert (tmp_path / "soup" / "README.md").is_file()
+
+
 def test_merge_writes_a_folder_and_prints_only_its_name_on_stdout(folders: list[Path], tmp_path: Path) -> None:
     done = soups("merge", *folders, "-o", tmp_path / "soup")
     assert done.returncode == 0, done.stderr
