@@ -8,6 +8,7 @@ import platform
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,8 @@ def inputs(soup: Soup) -> list[dict[str, Any]]:
     return found + ([_input("base", soup.recipe.base, soup.base)] if soup.recipe.base and soup.base else [])
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """hf_soups, Python and the libraries whose versions can change a number."""
     return {"hf_soups": hf_soups.__version__, "python": platform.python_version()} | {
         library: version(library) for library in LIBRARIES
