@@ -40,10 +40,10 @@ def combine(
     given = _places(rows), len(rows), coefficients.astype(work)
     place = len(out), out, CODES[out.dtype]
     if product is None or len(out) == 0:
-        return bool(LOOPS[f"combine_{work}"](*given, *place, np.empty((2, TILE), work)))
+        return bool(LOOPS[f"combine_{work}"](*given, *place, _lines(2, TILE, work)))
     left, strips, columns = product
     rank = left.shape[1]
-    scratch = np.empty((2, WIDTH), work), np.empty((ROWS, WIDTH), np.float32), np.zeros((ROWS, rank), np.float32)
+    scratch = _lines(2, WIDTH, work), np.empty((ROWS, WIDTH), np.float32), np.zeros((ROWS, rank), np.float32)
     loop = LOOPS[f"combine_with_product_{work}"]
     return bool(loop(*given, left, rank, strips, columns, start, *place, *scratch))
 
@@ -56,7 +56,7 @@ def products(rows: Sequence[np.ndarray], block: int, based: bool) -> np.ndarray:
     """
     n, size = len(rows), len(rows[0])
     result = np.empty((max(1, -(-size // block)), n, n))
-    scratch = np.zeros((n, TILE)), np.empty((n, n, LANES))
+    scratch = _lines(n, TILE, "float64"), np.empty((n, n, LANES))
     LOOPS["products"](_places(rows), n, size, block, 1 if based else 0, result, len(result), *scratch)
     return result
 
@@ -74,7 +74,7 @@ def tally(
     found, above = np.zeros(n, np.int64), np.zeros(n, np.int64)
     sources = _places(rows if base is None else [base, *rows])
     brackets = np.ascontiguousarray(low), np.ascontiguousarray(high)
-    scratch = np.empty((2, TILE), work), np.empty(TILE, low.dtype)
+    scratch = _lines(2, TILE, work), np.empty(TILE, low.dtype)
     loop = LOOPS[f"tally_{work}"]
     good = loop(sources, n, int(base is not None), *brackets, size, kept, found, above, *scratch)
     return above, found, kept, bool(good)
@@ -108,7 +108,7 @@ def elect(
     trimmed = thresholds.astype(work), weight.astype(work), np.array([scale], work)
     dropped = len(keys) > 0, np.ascontiguousarray(keys), np.ascontiguousarray(chance), factor.astype(work)
     place = start, len(out), out, CODES[out.dtype]
-    scratch = np.empty((4 + n, TILE), work), np.empty(TILE, np.uint32), np.empty(GROUP, np.uint32)
+    scratch = _lines(4 + n, TILE, work), np.empty(TILE, np.uint32), np.empty(GROUP, np.uint32)
     return bool(LOOPS[f"elect_{work}"](_places([base, *rows]), n, *trimmed, *dropped, *place, *scratch))
 
 
@@ -123,6 +123,11 @@ def bits(key: np.ndarray, start: int, out: np.ndarray) -> None:
 def _work(size: int) -> str:
     """The float type of so many bytes, by the name that the loops have it in theirs."""
     return "float64" if size == 8 else "float32"
+
+
+def _lines(n: int, size: int, work: str) -> np.ndarray:
+    """Scratch memory for so many lines, and one more, so that the loops can begin where the cache does."""
+    return np.empty((n + 1, size), work)
 
 
 def _places(rows: Sequence[np.ndarray]) -> np.ndarray:

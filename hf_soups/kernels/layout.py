@@ -12,6 +12,7 @@ CODES = {  # how a row is stored
     np.dtype(ml_dtypes.bfloat16): 3,
 }
 TILE = 2048  # numbers of each row in work at once: a few of them fill the first-level cache
+LINE = 64  # bytes of the cache that are read together, on all common processors
 LANES = 32  # partial sums of an inner product, side by side; part of the definition of its bits
 GROUP = 1024  # random words that are drawn together; part of the definition of the streams
 ROWS = 6  # of a low-rank product in work at once; with STRIP, 12 of the 16 registers of AVX2

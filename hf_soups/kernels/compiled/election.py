@@ -8,7 +8,7 @@ import numpy as np
 from numba import carray
 
 from hf_soups.kernels.compiled.chance import U64, draw
-from hf_soups.kernels.compiled.numbers import U32, finite, load, pointer, store
+from hf_soups.kernels.compiled.numbers import U32, aligned, finite, load, pointer, store
 from hf_soups.kernels.layout import TILE
 
 
@@ -29,7 +29,7 @@ def elect(work: type[np.floating]) -> Callable[..., int]:
         keys, chances = carray(pointer(key), (n, 4), U32), carray(pointer(chance), n, U64)
         factors, scales = carray(pointer(factor), n, work), carray(pointer(scale), 1, work)
         whole = scales[0]
-        rows = carray(pointer(lines), (4 + n, TILE), work)
+        rows = carray(pointer(aligned(lines)), (4 + n, TILE), work)
         origin, votes, total, merged, deltas = rows[0], rows[1], rows[2], rows[3], rows[4:]
         drawn = carray(pointer(random), TILE, U32)
         good = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import carray
 
-from hf_soups.kernels.compiled.numbers import load, pointer
+from hf_soups.kernels.compiled.numbers import aligned, load, pointer
 from hf_soups.kernels.compiled.registers import add_products
 from hf_soups.kernels.layout import LANES, TILE
 
@@ -14,6 +14,7 @@ def products(sources, n, size, block, begin, result, blocks, lines, partial):
     """sources: `[2, n]`; result: `[blocks, n, n]`; scratch memory: lines: `[n, TILE]`, partial: `[n, n, LANES]`."""
     places = carray(pointer(sources), (2, n), np.int64)
     sums = carray(pointer(result), (blocks, n, n), np.float64)
+    lines = aligned(lines)
     rows = carray(pointer(lines), (n, TILE), np.float64)
     lanes = carray(pointer(partial), (n, n, LANES), np.float64)
     for number in range(blocks):

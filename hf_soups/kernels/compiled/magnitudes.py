@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import carray
 
-from hf_soups.kernels.compiled.numbers import finite, load, pointer
+from hf_soups.kernels.compiled.numbers import aligned, finite, load, pointer
 from hf_soups.kernels.layout import TILE
 
 
@@ -21,7 +21,7 @@ def tally(work: type[np.floating]) -> Callable[..., int]:
         bottoms, tops = carray(pointer(low), n, unsigned), carray(pointer(high), n, unsigned)
         inside = carray(pointer(kept), (n, size), unsigned)
         within, over = carray(pointer(found), n, np.int64), carray(pointer(above), n, np.int64)
-        rows = carray(pointer(lines), (2, TILE), work)
+        rows = carray(pointer(aligned(lines)), (2, TILE), work)
         origin, values = rows[0], rows[1]
         offsets = carray(pointer(offset), TILE, unsigned)
         good = True

@@ -14,6 +14,8 @@ from llvmlite import ir
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
+from hf_soups.kernels.layout import LINE
+
 U32 = np.uint32
 EXPONENT = U32(0x7F800000)
 TWO_112 = np.float32(2.0**112)  # from a half's exponent bias to a float's
@@ -48,6 +50,12 @@ def _as_bits(typing_context: Any, number: Any) -> Any:
         return builder.bitcast(arguments[0], ir.IntType(32))
 
     return types.uint32(types.float32), generate
+
+
+@compiled
+def aligned(address):
+    """The next place where a line of the cache begins: vectors that lie across two of them take twice as long."""
+    return (address + LINE - 1) // LINE * LINE
 
 
 @compiled

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import carray
 
-from hf_soups.kernels.compiled.numbers import compiled, finite, load, pointer, store
+from hf_soups.kernels.compiled.numbers import aligned, compiled, finite, load, pointer, store
 from hf_soups.kernels.compiled.registers import rows_times
 from hf_soups.kernels.layout import ROWS, STRIP, TILE, WIDTH
 
@@ -18,7 +18,7 @@ def combine(work: type[np.floating]) -> Callable[..., int]:
     def loop(sources, n, coefficients, size, out, code, lines):
         """sources: `[2, n]`; coefficients: `[n]`; lines: `[2, TILE]` of scratch memory."""
         places, factors = carray(pointer(sources), (2, n), np.int64), carray(pointer(coefficients), n, work)
-        rows = carray(pointer(lines), (2, TILE), work)
+        rows = carray(pointer(aligned(lines)), (2, TILE), work)
         total, values = rows[0], rows[1]
         good = True
         for start in range(0, size, TILE):
@@ -38,7 +38,7 @@ def combine_with_product(work: type[np.floating]) -> Callable[..., int]:
     ):  # fmt: skip
         """Scratch memory: lines: `[2, WIDTH]`; results: `[ROWS, WIDTH]`; last_rows: `[ROWS, rank]` zeros."""
         places, factors = carray(pointer(sources), (2, n), np.int64), carray(pointer(coefficients), n, work)
-        line = carray(pointer(lines), (2, WIDTH), work)
+        line = carray(pointer(aligned(lines)), (2, WIDTH), work)
         total, values = line[0], line[1]
         result = carray(pointer(results), (ROWS, WIDTH), np.float32)
         good = True
