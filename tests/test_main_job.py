@@ -173,22 +173,22 @@ def test_everything_is_reported_beside_the_soup(models: list[str], tmp_path: Pat
 
 
 def test_nothing_is_predicted_twice(models: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hf_soups.evaluation import predict
+    from hf_soups.evaluation import gradual
 
     calls = []
-    real = predict.predict
+    real = gradual.answering
 
     def counted(*arguments: Any, **settings: Any) -> Any:
         calls.append(1)
         return real(*arguments, **settings)
 
-    monkeypatch.setattr(predict, "predict", counted)
+    monkeypatch.setattr(gradual, "answering", counted)
     first = outcome_of(models, tmp_path)
     assert len(calls) > 0
     calls.clear()
     again = outcome_of(models, tmp_path)
     assert calls == []
-    assert again.results == first.results
+    assert again.results == first.results and again.selection == first.selection
 
 
 def test_the_folder_holds_what_was_promised_and_no_path_of_this_machine(

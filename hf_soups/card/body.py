@@ -8,6 +8,7 @@ from hf_soups.card.answer import answer
 from hf_soups.card.choice import choice, sentence
 from hf_soups.card.evaluation import section
 from hf_soups.card.facts import Candidate, Facts
+from hf_soups.card.greedy_figure import GREEDY_FIGURE
 from hf_soups.card.learning import learning, learning_sentence
 from hf_soups.card.markdown import LONGEST, code, escape, is_repo, listed, origin_link, plain, table
 from hf_soups.card.metadata import metadata, name
@@ -116,6 +117,10 @@ def ingredients(facts: Facts) -> str:
             row.append(_reason(facts, candidate))
         rows.append(row)
     parts = [table(header, rows, numbers=False)]
+    if facts.greedy_figure and facts.selection is not None:
+        parts.append(f"![{_target(facts.selection)} by the number of ingredients]({GREEDY_FIGURE})")
+    if facts.selection is not None and (said := cost(facts.selection)):
+        parts.append(said)
     if facts.overridden:
         parts.append("Some tensors are made in another way: see `overrides` in the recipe.")
     if facts.license is None:
@@ -123,6 +128,20 @@ def ingredients(facts: Facts) -> str:
     else:
         parts.append(f"**Licence** of the soup: {escape(facts.license)}.")
     return "\n\n".join(parts)
+
+
+def cost(selection: Selection) -> str:
+    """What choosing took: rows that were run, as a share of running every candidate on all of them."""
+    rows, exhaustive, singles = selection.cost
+    if not exhaustive:
+        return ""
+    how = "" if selection.direction == "forward" else " Ingredients were taken out of the soup of all, one by one."
+    return (
+        f"Order of turns: {escape(selection.order, 2 * LONGEST)}.{how} A candidate that could not be accepted any more "
+        f"was given up, which changes no choice: {rows:,} of {exhaustive:,} rows were run, "
+        f"{rows / exhaustive:.0%} of running every candidate on all of them "
+        f"({(rows + singles) / (exhaustive + singles):.0%} with the ingredients alone)."
+    )
 
 
 def reproduction(facts: Facts) -> str:
@@ -163,13 +182,15 @@ def _named(candidate: Candidate) -> str:
 
 
 def _reason(facts: Facts, candidate: Candidate) -> str:
-    step = candidate.step
-    if step is None:
+    step, selection = candidate.step, facts.selection
+    if step is None or selection is None:
         return "yes" if candidate.kept else "no"
-    if facts.selection is not None and step is facts.selection.steps[0]:
-        return "yes: the best alone"
+    if selection.first_alone is step:
+        return "yes: the best alone" if selection.sorted else "yes: the first"
     answer = "yes" if step.kept else "no"
-    return f"{answer}: {step.candidate:.4f} with it, {step.best:.4f} without"
+    found = f"{step.candidate:.4f}" if step.candidate is not None else f"at best {step.bound:.4f}"
+    this, other = ("with", "without") if selection.direction == "forward" else ("without", "with")
+    return f"{answer}: {found} {this} it, {step.best:.4f} {other}"
 
 
 def _target(selection: Selection) -> str:

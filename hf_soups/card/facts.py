@@ -53,8 +53,9 @@ class Facts:
     candidates: all that were considered, best first if they were ranked.
     noticed: findings about the ingredients and the licence.
     languages, datasets: of the ingredients' cards, as far as known.
-    figure, robustness_figure, sweep_figure, weights_figure: whether there is a `figures/id-versus-ood.png`, a
-        `figures/effective-robustness.png`, a `figures/sweep.png` and a `figures/learned-weights.png`.
+    figure, robustness_figure, sweep_figure, weights_figure, greedy_figure: whether there is a
+        `figures/id-versus-ood.png`, a `figures/effective-robustness.png`, a `figures/sweep.png`, a
+        `figures/learned-weights.png` and a `figures/greedy.png`.
     """
 
     method: Method
@@ -79,6 +80,7 @@ class Facts:
     robustness_figure: bool = False
     sweep_figure: bool = False
     weights_figure: bool = False
+    greedy_figure: bool = False
 
     @property
     def kept(self) -> tuple[Candidate, ...]:
@@ -103,6 +105,7 @@ def gather(
     sweep_figure: bool = False,
     weights_figure: bool = False,
     remarks: Sequence[str] = (),
+    greedy_figure: bool = False,
 ) -> Facts:
     """The facts of a soup.
 
@@ -140,6 +143,7 @@ def gather(
         robustness_figure=robustness_figure,
         sweep_figure=sweep_figure,
         weights_figure=weights_figure,
+        greedy_figure=greedy_figure,
     )
 
 

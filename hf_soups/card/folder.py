@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hf_soups.card.body import render
 from hf_soups.card.facts import gather
+from hf_soups.card.greedy_figure import GREEDY_FIGURE, greedy_figure
 from hf_soups.card.logit_axes import ROBUSTNESS_FIGURE, robustness_figure
 from hf_soups.card.scatter import FIGURE, figure
 from hf_soups.card.sweep_figure import SWEEP_FIGURE, sweep_figure
@@ -34,6 +35,7 @@ def write(
     swept = results is not None and selection is not None and sweep_figure(selection, results, folder / SWEEP_FIGURE)
     learned = selection.learned if selection else None
     mapped = learned is not None and weights_figure(learned, folder / WEIGHTS_FIGURE)
+    grown = selection is not None and greedy_figure(selection, folder / GREEDY_FIGURE)
     facts = gather(
         soup,
         selection,
@@ -45,6 +47,7 @@ def write(
         robustness_figure=robust,
         sweep_figure=swept,
         weights_figure=mapped,
+        greedy_figure=grown,
         remarks=remarks,
     )
     write_text(folder / "README.md", render(facts))

@@ -164,17 +164,28 @@ def _tests(found: Comparison) -> tuple[str, str]:
 
 
 def show_selection(printer: Printer, selection: Selection) -> None:
-    """Each ingredient's turn, a sweep's values, a search's best trials, or the loss as weights were learned."""
+    """Each ingredient's turn and its cost, a sweep's values, a search's best trials, or the loss of learned weights."""
     if selection.curve is not None:
         return _show_curve(printer, selection, selection.curve)
     if selection.study is not None:
         return _show_study(printer, selection.study)
     if selection.learned is not None:
         return _show_learned(printer, selection.learned)
-    printer.say(f"greedy on {selection.on} by {selection.metric} (kept if the soup's score {selection.tie} the best)")
+    forward = selection.direction == "forward"
+    rule = "kept if the soup's score with it" if forward else "left out if the soup's score without it"
+    printer.say(f"greedy on {selection.on} by {selection.metric} ({rule} {selection.tie} the best)")
     for step in selection.steps:
         mark = "kept" if step.kept else "left"
-        printer.say(f"  {mark}  {step.ingredient}: alone {step.alone:.4f}, soup with it {step.candidate:.4f}")
+        found = f"{step.candidate:.4f}" if step.candidate is not None else f"at best {step.bound:.4f}"
+        given_up = f", given up after {step.rows:,} of {step.of:,} rows" if step.candidate is None else ""
+        which = "with" if forward else "without"
+        printer.say(f"  {mark}  {step.ingredient}: alone {step.alone:.4f}, soup {which} it {found}{given_up}")
+    rows, exhaustive, singles = selection.cost
+    if exhaustive:
+        printer.say(
+            f"  candidates: {rows:,} of {exhaustive:,} rows, {rows / exhaustive:.0%} of exhaustive evaluation; "
+            f"with the {len(selection.steps)} singles {(rows + singles) / (exhaustive + singles):.0%}"
+        )
 
 
 def _show_curve(printer: Printer, selection: Selection, curve: Curve) -> None:

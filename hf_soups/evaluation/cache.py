@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_soups.errors import EvaluationError
-from hf_soups.evaluation.examples import canonical
-from hf_soups.evaluation.outputs import Outputs, Ragged
+from hf_soups.evaluation import journal
+from hf_soups.evaluation.arrow import column, digest, outputs_of
+from hf_soups.evaluation.outputs import Outputs, take
 
 PARTIAL = ".partial-"  # in the names of files that are not finished yet, or never will be
 FORMAT = "2"  # raise it when the way of predicting changes: batches, padding, arithmetic
@@ -27,12 +29,15 @@ class Predictions:
     """A folder of predictions. It may be deleted at any time, and shared by processes.
 
     hits, misses: how often an answer was found, and how often it had to be computed, by this object.
+    rows: how many rows models were run on for it, batch by batch.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = Path(folder) if folder is not None else default_folder()
         self.hits = 0
         self.misses = 0
+        self.rows = 0
+        self._lock = threading.Lock()
 
     def key(self, identity: str, fingerprint: str, settings: Mapping[str, str]) -> str:
         """64 hex digits.
@@ -55,14 +60,15 @@ class Predictions:
     ) -> Outputs:
         """The answers kept under this key, or computed now and kept.
 
-        about: for people who look into the cache: task, dataset, model.
+        about: what people are told that they are, as in `put`.
+
         A file that is cut off, damaged or belongs to another key counts as absent.
         """
         found = self.get(key)
         if found is not None:
             return found
         self.misses += 1
-        return self.put(key, compute(), about)
+        return self.put(key, compute(), about=about)
 
     def get(self, key: str) -> Outputs | None:
         """The answers kept under this key, if any."""
@@ -72,18 +78,64 @@ class Predictions:
         if found is not None:
             with suppress(OSError):  # a cache that may only be read
                 os.utime(path)  # pruning goes by the last use
-        return found
+        return None if found is None else found[0]
 
-    def put(self, key: str, outputs: Outputs, about: Mapping[str, str] | None = None) -> Outputs:
-        """Keep answers; as they will be read again."""
+    def put(
+        self,
+        key: str,
+        outputs: Outputs,
+        batches: Sequence[journal.Piece] = (),
+        about: Mapping[str, str] | None = None,
+    ) -> Outputs:
+        """Keep answers; as they will be read again. What was kept of them batch by batch is forgotten.
+
+        batches: which rows were answered together; default: all. about: task, dataset and model, in words for people.
+        """
+        together = np.zeros(len(outputs), np.int32)
+        for number, (rows, _) in enumerate(batches):
+            together[rows] = number
+        with self._writing():
+            _write(self._path(key), key, outputs, together, about or {})
+            journal.remove(self._path(key), key)
+        return outputs
+
+    def pieces(self, key: str) -> list[journal.Piece]:
+        """All or some answers under this key, batch by batch."""
+        found = _read(self._path(key), key)
+        if found is None:
+            return journal.read(self._path(key), key)
+        outputs, together = found
+        self.hits += 1
+        numbers = np.unique(together)
+        each = [np.flatnonzero(together == number) for number in numbers]
+        return [(rows, take(outputs, rows)) for rows in each]
+
+    @contextmanager
+    def gathering(self, key: str) -> Iterator[Callable[[NDArray[np.int64], Sequence[Any]], None]]:
+        """What keeps each batch of a prediction, from any thread, before all of it is there."""
+        kept = journal.Journal(self._path(key), key)
+        self.misses += 1
+
+        def keep(rows: NDArray[np.int64], answers: Sequence[Any]) -> None:
+            with self._writing():
+                kept.keep(rows, answers)
+            with self._lock:
+                self.rows += len(rows)
+
         try:
-            _write(self._path(key), key, outputs, about or {})
+            yield keep
+        finally:
+            kept.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise EvaluationError(
                 f"predictions cannot be kept in {self.folder}: {error.strerror or error}; "
                 "set HF_SOUPS_CACHE to a folder with room that may be written"
             ) from error
-        return outputs
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.arrow"
@@ -99,12 +151,14 @@ def default_folder() -> Path:
     return Path(home).expanduser() / "hf_soups" / "predictions"
 
 
-def _write(path: Path, key: str, outputs: Outputs, about: Mapping[str, str]) -> None:
+def _write(path: Path, key: str, outputs: Outputs, batches: NDArray[np.int32], about: Mapping[str, str]) -> None:
     """A whole file or none: written beside its place, flushed to disk, then renamed."""
     import pyarrow as pa  # type: ignore[import-untyped]
 
-    table = pa.table({"answers": _column(outputs)})
-    table = table.replace_schema_metadata({**about, "rows": str(len(outputs)), "key": key, "sha256": _digest(outputs)})
+    table = pa.table({"answers": column(outputs), "batch": pa.array(batches)})
+    table = table.replace_schema_metadata(
+        {**about, "rows": str(len(outputs)), "key": key, "sha256": _proof(outputs, batches)}
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}{PARTIAL}{uuid.uuid4().hex}")
     try:
@@ -118,58 +172,26 @@ def _write(path: Path, key: str, outputs: Outputs, about: Mapping[str, str]) -> 
         partial.unlink(missing_ok=True)
 
 
-def _column(outputs: Outputs) -> Any:
-    """Texts, lists of one width, or lists of such lists."""
-    import pyarrow as pa
-
-    if isinstance(outputs, tuple):
-        return pa.array(outputs, pa.large_string())
-    values = outputs.values if isinstance(outputs, Ragged) else outputs
-    flat = np.ascontiguousarray(values, dtype=np.float32)
-    lines = pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), flat.shape[1])
-    return pa.LargeListArray.from_arrays(outputs.offsets, lines) if isinstance(outputs, Ragged) else lines
-
-
-def _outputs(column: Any) -> Outputs:
-    import pyarrow as pa
-
-    if pa.types.is_large_string(column.type):
-        return tuple(column.to_pylist())
-    if pa.types.is_large_list(column.type):
-        offsets = column.offsets.to_numpy().astype(np.int64)
-        lines = column.values
-        return Ragged(_numbers(lines), offsets)
-    return _numbers(column)
-
-
-def _numbers(lines: Any) -> NDArray[np.float32]:
-    flat = lines.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    return np.asarray(flat.reshape(len(lines), lines.type.list_size))
-
-
-def _digest(outputs: Outputs) -> str:
-    if isinstance(outputs, Ragged):
-        content = outputs.offsets.astype(np.int64).tobytes() + np.asarray(outputs.values, np.float32).tobytes()
-    elif isinstance(outputs, tuple):
-        content = canonical(outputs)
-    else:
-        content = np.asarray(outputs, np.float32).tobytes()
-    return hashlib.sha256(content).hexdigest()
-
-
-def _read(path: Path, key: str) -> Outputs | None:
+def _read(path: Path, key: str) -> tuple[Outputs, NDArray[np.int32]] | None:
+    """The answers, and the number of the batch that each was made in."""
     import pyarrow as pa
 
     try:
         with pa.OSFile(str(path), "rb") as file:
             table = pa.ipc.open_file(file).read_all()
-        outputs = _outputs(table.column("answers").combine_chunks())
+        outputs = outputs_of(table.column("answers").combine_chunks())
+        batches = table.column("batch").cast(pa.int32()).combine_chunks().to_numpy()  # raises where one is missing
         metadata = decoded(table.schema)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
         return None
-    return outputs if metadata.get("key") == key and metadata.get("sha256") == _digest(outputs) else None
+    right = metadata.get("key") == key and metadata.get("sha256") == _proof(outputs, batches)
+    return (outputs, batches) if right else None
 
 
 def decoded(schema: Any) -> dict[str, str]:
     """What a file says about itself: key and sha256, and for people task, dataset, model and rows."""
     return {name.decode(): value.decode() for name, value in (schema.metadata or {}).items()}
+
+
+def _proof(outputs: Outputs, batches: NDArray[np.int32]) -> str:
+    return hashlib.sha256(digest(outputs).encode() + batches.tobytes()).hexdigest()

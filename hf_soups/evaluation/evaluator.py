@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hf_soups.errors import EvaluationError, did_you_mean
 from hf_soups.evaluation import lm_harness, tasks
@@ -24,6 +26,7 @@ from hf_soups.evaluation.statistics import Interval, difference, interval
 from hf_soups.recipe import Measure
 
 if TYPE_CHECKING:
+    from hf_soups.evaluation.gradual import Answered, Enough
     from hf_soups.evaluation.tasks.base import Task
     from hf_soups.recipe import Evaluate
 
@@ -75,6 +78,7 @@ class Evaluator:
         roles = {name: data.role for name, data in evaluate.datasets.items()}
         seen = [examples for name, examples in every.items() if roles[name] in SELECTION_ROLES]
         self.datasets: dict[str, Examples] = {}
+        self._encoded: dict[tuple[str, str], Sequence[Any]] = {}
         self.reports: dict[str, DatasetReport] = {}
         for name, examples in every.items():
             kept, dropped, shared = examples, 0, 0
@@ -109,22 +113,43 @@ class Evaluator:
         """
         built: list[tuple[Any, Any]] = []
 
-        def compute(examples: Examples) -> Outputs:
-            from hf_soups.evaluation.predict import predict
-
+        def once() -> tuple[Any, Any]:
             if not built:
                 built.append(load())
-            model, processor = built[0]
-            return predict(self.task, model, processor, examples, **self.way)
+            return built[0]
 
-        found = {}
-        for dataset in self.datasets if datasets is None else datasets:
-            examples = self.examples(dataset)
-            key = self.key(identity, dataset, settings)
-            about = {"task": self.task.name, "dataset": examples.source.title, "model": name or identity}
-            answers = self.cache.get_or_compute(key, lambda examples=examples: compute(examples), about)  # type: ignore[misc]
-            self.task.check(answers, examples, f"{identity} on {dataset}")
-            found[dataset] = answers
+        names = self.datasets if datasets is None else datasets
+        return {dataset: self.answered(identity, once, settings, dataset, name=name).whole() for dataset in names}
+
+    def answered(
+        self,
+        identity: str,
+        load: Model,
+        settings: Mapping[str, str] | None,
+        dataset: str,
+        *,
+        name: str | None = None,
+        hardness: NDArray[np.float64] | None = None,
+        enough: Enough | None = None,
+    ) -> Answered:
+        """Answers of one model to a dataset, to all rows or until there are enough; see `gradual.answer`."""
+        from hf_soups.evaluation.gradual import Question, answer
+
+        examples = self.examples(dataset)
+
+        def encode(model: Any, processor: Any) -> Sequence[Any]:
+            known = (dataset, json.dumps(dict(settings or {}), sort_keys=True))
+            if settings is None or known not in self._encoded:
+                self._encoded[known] = self.task.encode(model, processor, examples, self._max_length)
+            return self._encoded[known]
+
+        key = self.key(identity, dataset, settings)
+        about = {"task": self.task.name, "dataset": examples.source.title, "model": name or identity}
+        alike = encode if self.task.encodes_alike else None
+        question = Question(self.task, examples, key, load, self.way, alike, about)
+        found = answer(question, self.cache, hardness=hardness, enough=enough)
+        if found.complete:
+            self.task.check(found.whole(), examples, f"{identity} on {dataset}")
         return found
 
     def measure(

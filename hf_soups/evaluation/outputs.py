@@ -63,6 +63,14 @@ def take(outputs: Outputs, rows: Iterable[int]) -> Outputs:
     return assemble([outputs[int(row)] for row in chosen])
 
 
+def joined(parts: Sequence[Outputs]) -> Outputs:
+    """One after the other."""
+    first = parts[0]
+    if isinstance(first, np.ndarray):
+        return np.concatenate([part for part in parts if isinstance(part, np.ndarray)])
+    return assemble([part[row] for part in parts for row in range(len(part))])
+
+
 def finite(row: Any) -> bool:
     """Whether an answer is something to work with; texts always are."""
     return isinstance(row, str) or bool(np.isfinite(row).all())

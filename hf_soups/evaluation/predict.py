@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,7 @@ class Batches(Sequence[NDArray[np.int64]]):
         """The rows of a batch."""
         return self._rows[number]
 
-    def run(self, order: Iterable[int]) -> Iterator[tuple[int, list[Any]]]:
+    def run(self, order: Iterable[int]) -> Generator[tuple[int, list[Any]], None, None]:
         """The answers to some batches, one after the other; whoever stops asking stops the work."""
         numbers = list(order)
         yield from zip(numbers, self._workers(self._answer, [self._rows[n] for n in numbers]), strict=True)
@@ -81,12 +81,16 @@ def answering(
     batch_size: int = 64,
     max_length: int | None = None,
     dtype: str = "float32",
+    items: Sequence[Any] | None = None,
+    keep: Callable[[NDArray[np.int64], list[Any]], None] | None = None,
 ) -> Iterator[Batches]:
     """A model ready to answer, batch by batch.
 
     model: it comes back as it was, but on the device that Accelerate chose.
     max_length: tokens of an input, longer ones are cut; default: what the model can read.
     dtype: of weights and arithmetic: float32, bfloat16 or float16.
+    items: the rows as the task encodes them for this model and processor, where that is done already.
+    keep: hears of every batch as soon as it is answered, from any thread, whether or not somebody asks for it.
     Raises EvaluationError where answers are not finite. Where memory does not suffice for a batch, its halves are run
     one after the other, padded as the whole.
     """
@@ -101,7 +105,7 @@ def answering(
     with ExitStack() as as_it_was:
         device = as_it_was.enter_context(ready(model, dtype))
         with torch.inference_mode():  # some tasks run the model on what all rows share
-            items = task.encode(model, processor, examples, max_length)
+            items = task.encode(model, processor, examples, max_length) if items is None else items
         lengths = np.array([task.length(item) for item in items])
         order = np.argsort(-lengths, kind="stable")  # the longest first: too little memory shows at once
         rows = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
@@ -124,6 +128,8 @@ def answering(
                         f"{examples.source.path}: the answer to row {row} (counting from 0) is not finite; the "
                         f"model's weights are broken or {dtype} is too narrow for them"
                     )
+            if keep is not None:
+                keep(part, found)
             return found
 
         yield Batches(rows, answer, as_it_was.enter_context(_workers(device)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hf_soups.pipeline.listener import Listener
 from hf_soups.recipe import Recipe, Select
-from hf_soups.selection import Selection, greedy, search, sweep
+from hf_soups.selection import Selection, Tried, greedy, search, sweep
 from hf_soups.soup import Soup
 
 if TYPE_CHECKING:
@@ -29,13 +29,23 @@ def select(recipe: Recipe, candidates: Candidates, listener: Listener) -> Select
         return learned(
             recipe, candidates.open, candidates.evaluator.task, data, device=candidates.device, tell=listener.tell
         )
+    return _greedy(recipe, recipe.select, candidates, listener)
+
+
+def _greedy(recipe: Recipe, asked: Select, candidates: Candidates, listener: Listener) -> Selection:
     on, metric, sign = target(recipe, candidates)
 
     def score(candidate: Recipe) -> float:
         listener.tell(f"scoring {' + '.join(i.label for i in candidate.ingredients)}")
         return candidates.score(candidate, on, metric)
 
-    return greedy(recipe, score, replace(recipe.select, on=on, metric=metric), sign)
+    def attempt(candidate: Recipe, best: float) -> Tried:
+        listener.tell(f"scoring {' + '.join(i.label for i in candidate.ingredients)}")
+        hardness = candidates.hardness(candidate, on, metric)  # the ingredients alone are scored already
+        return candidates.attempt(candidate, on, metric, best, asked.tie, hardness)
+
+    whole = metric in candidates.evaluator.benchmarks  # of which nothing is known half-way
+    return greedy(recipe, score, replace(asked, on=on, metric=metric), sign, None if whole else attempt)
 
 
 def select_without_data(recipe: Recipe, soup: Soup) -> Selection | None:

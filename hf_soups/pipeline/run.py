@@ -20,7 +20,7 @@ from hf_soups.pipeline.listener import Listener
 from hf_soups.pipeline.prepare import prepare
 from hf_soups.pipeline.share import Share, check_together, invite, own_device, with_idle
 from hf_soups.pipeline.stream import check_stream, remarks
-from hf_soups.pipeline.taste import candidates_for, taste
+from hf_soups.pipeline.taste import candidates_for, taste, with_curves
 from hf_soups.pipeline.write import Made, upload, write
 from hf_soups.planning import Plan
 from hf_soups.ranks import Ranks
@@ -120,6 +120,8 @@ def run(recipe: Recipe, options: Options) -> Outcome:
         selection = select(pinned, candidates, listener)
         listener.tell("evaluating")
         results = taste(pinned, candidates, selection)
+        if selection is not None:
+            selection = with_curves(pinned, selection, candidates)
         listener.evaluated(results, selection)
         if selection is not None and selection.is_single and not options.allow_single:
             raise SelectionError(f"no soup beat {selection.kept[0]} on {selection.on}; --allow-single writes it alone")

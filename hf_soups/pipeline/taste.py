@@ -118,6 +118,13 @@ def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -
     return replace(results, separation=found)
 
 
+def with_curves(recipe: Recipe, selection: Selection, candidates: Candidates) -> Selection:
+    """The selection with its scores against the number of ingredients, now that everything else is predicted."""
+    from hf_soups.selection.growth import grown
+
+    return grown(recipe, selection, candidates)
+
+
 def _same_head(base: Checkpoint, ingredient: Checkpoint, labels: Sequence[str]) -> bool:
     """Whether a base gives the same outputs, by shape and by name, so that its scores mean the same."""
     shapes = {name: spec.shape for name, spec in base.specs.items()}

@@ -18,6 +18,8 @@ STRATEGIES = ("uniform", "greedy", "learned", "sweep", "search")
 OPTIONS = {"learned": Learning, "sweep": Sweep, "search": Search}
 WITHOUT_DATA = ("uniform", "sweep")  # the others have nothing to go by
 TIES = (">=", ">")
+ORDERS = ("score", "random")
+DIRECTIONS = ("forward", "backward")
 SAMPLERS = ("tpe", "cmaes")
 ALPHA = "alpha"  # swept over any method's soup: its share on the line from the base to it
 SLOPE = "slope"  # swept over a linear method's `scale`: how much larger it is in the last layer than in the first
@@ -27,6 +29,8 @@ def check_select(recipe: Recipe, select: Select) -> None:
     """RecipeError if the section asks for what cannot be done."""
     one_of(select.strategy, STRATEGIES, "select: strategy")
     one_of(select.tie, TIES, "select: tie")
+    one_of(select.order, ORDERS, "select: order")
+    one_of(select.direction, DIRECTIONS, "select: direction")
     if select.strategy == "learned" and select.options is None:
         return check_learning(recipe, Learning())
     wanted = OPTIONS.get(select.strategy)

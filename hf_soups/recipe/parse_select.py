@@ -12,6 +12,7 @@ from hf_soups.recipe.strategies import Constraint, Range, Search, Sweep, Target
 from hf_soups.recipe.types import Select
 from hf_soups.recipe.values import boolean, integer, known, mapping, number, one_of, sequence, string
 
+GREEDY = ("tie", "order", "direction")  # keys of a greedy selection
 MOST_VALUES = 1000  # of a sweep; each is a model that is run on the data
 
 
@@ -21,9 +22,11 @@ def parse_select(content: Any) -> Select:
     strategy = values.get("strategy", Select.strategy)
     kind: type | None = OPTIONS.get(one_of(string(strategy, "select: strategy"), STRATEGIES, "select: strategy"))
     common = {"strategy"} if kind is Learning else {"strategy", "on", "metric"}
-    own = [f.name for f in fields(kind)] if kind else ["tie"]
+    own = [f.name for f in fields(kind)] if kind else [*GREEDY, "curve"]
     known(values, [*sorted(common), *own], "select")
-    made: dict[str, Any] = {k: string(v, f"select: {k}") for k, v in values.items() if k in {*common, "tie"}}
+    made: dict[str, Any] = {k: string(v, f"select: {k}") for k, v in values.items() if k in {*common, *GREEDY}}
+    if "curve" in values:
+        made["curve"] = boolean(values["curve"], "select: curve")
     if kind is Sweep:
         made["options"] = _sweep(values)
     elif kind is Learning:

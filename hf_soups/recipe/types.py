@@ -69,6 +69,9 @@ class Select:
     on: name of the dataset with role `select`; may be left out where there is only one.
     metric: a metric of the evaluation; default: its first.
     tie: `>=` accepts an equal score (paper), `>` does not (released code).
+    order: of the ingredients' turns: by held-out `score`, or `random` by the recipe's seed.
+    direction: `forward` lets ingredients in one by one, `backward` takes them out of the soup of all (pruned soup).
+    curve: also score the uniform soup of the k best for every k, for the figure.
     options: what the strategies learned, sweep and search are told; in YAML, keys beside the others.
     """
 
@@ -76,6 +79,9 @@ class Select:
     on: str | None = None
     metric: str | None = None
     tie: str = ">="
+    order: str = "score"
+    direction: str = "forward"
+    curve: bool = False
     options: Learning | Sweep | Search | None = None
 
 

@@ -5,16 +5,18 @@ from hf_soups.selection.learned.trace import Learned
 from hf_soups.selection.outline import needs_base, outline
 from hf_soups.selection.search import search
 from hf_soups.selection.sweep import sweep
-from hf_soups.selection.trace import Curve, Point, Selection, Step, Study, Trial
+from hf_soups.selection.trace import Curve, Growth, Point, Selection, Step, Study, Trial, Tried
 
 __all__ = [
     "Curve",
+    "Growth",
     "Learned",
     "Point",
     "Selection",
     "Step",
     "Study",
     "Trial",
+    "Tried",
     "greedy",
     "needs_base",
     "outline",

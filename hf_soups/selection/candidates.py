@@ -7,13 +7,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hf_soups.checkpoint import Checkpoint
 from hf_soups.engine import Device
 from hf_soups.evaluation.benchmarks import Measured
+from hf_soups.evaluation.bounds import best_possible, difficulty
 from hf_soups.evaluation.evaluator import Evaluator
+from hf_soups.evaluation.examples import taken
 from hf_soups.evaluation.outputs import Outputs
+from hf_soups.evaluation.scores import Array
 from hf_soups.recipe import Ingredient, Recipe, arguments
+from hf_soups.selection.greedy import accepts, soup_of
+from hf_soups.selection.trace import Tried
 from hf_soups.soup import Open, Soup
 from hf_soups.soup.assets import SoupAssets
 
@@ -37,6 +43,7 @@ class Candidates:
         self._source = open
         self._opened: dict[tuple[Any, ...], Checkpoint] = {}
         self._model: tuple[bytes, Any] | None = None
+        self._processor: tuple[str, Any] | None = None
 
     def open(self, ingredient: Ingredient) -> Checkpoint:
         key = (ingredient.model, ingredient.subfolder, ingredient.base)
@@ -67,12 +74,59 @@ class Candidates:
     def measure(self, checkpoint: Checkpoint, benchmark: str) -> Measured:
         """What a benchmark of the evaluation makes of a model, from the cache where that was done before."""
         return self.evaluator.measure(
-            checkpoint.fingerprint(), lambda: self._load(checkpoint), benchmark, _files(checkpoint.assets)
+            checkpoint.fingerprint(), lambda: self._load(checkpoint), benchmark, settings_of(checkpoint)
         )
+
+    def attempt(
+        self, recipe: Recipe, dataset: str, metric: str, best: float, tie: str, hardness: Array | None
+    ) -> Tried:
+        """The score of a candidate, unless it turns out on the way that it cannot be accepted.
+
+        best, tie: what it has to reach. hardness: [n] of each row, as `hardness` gives it; hard batches come first, in
+        the same company as always, so that answers are the same. None: all rows are run.
+        Exactly the candidates are given up that a whole evaluation would reject: see `evaluation.bounds`.
+        """
+        evaluator = self.evaluator
+        how, references = evaluator.metrics[metric], evaluator.examples(dataset).references
+        every = np.arange(len(references))
+        sign = 1 if how.greater_is_better else -1
+        bound: float | None = None
+
+        def enough(rows: NDArray[np.int64], outputs: Outputs) -> bool:
+            nonlocal bound
+            rest = np.setdiff1d(every, rows, assume_unique=True)
+            bound = best_possible(how, outputs, taken(references, rows), taken(references, rest))
+            return bound is not None and not accepts(bound, best, tie, sign)
+
+        checkpoint = self.checkpoint(recipe)
+        answered = evaluator.answered(
+            checkpoint.fingerprint(),
+            lambda: self._load(checkpoint),
+            settings_of(checkpoint),
+            dataset,
+            hardness=hardness,
+            enough=None if hardness is None else enough,
+        )
+        if answered.complete:
+            return Tried(evaluator.score(answered.whole(), dataset, metric), None, answered.n, answered.n)
+        return Tried(None, bound, len(answered.rows), answered.n)
+
+    def hardness(self, recipe: Recipe, dataset: str, metric: str) -> Array | None:
+        """[n] what each row costs the ensemble of a candidate's ingredients; None where the metric has no bound.
+
+        Only its own: what is hard for a bad model that is not in it says little. The ensemble is the best guess at a
+        soup's answers that takes no forward pass; a wrong guess costs time, and changes no choice.
+        """
+        how, references = self.evaluator.metrics[metric], self.evaluator.examples(dataset).references
+        alone = [self.checkpoint(soup_of(recipe, [index])) for index in range(len(recipe.ingredients))]
+        together = self.evaluator.ensemble([self.outputs(one, [dataset])[dataset] for one in alone])
+        if together is None or best_possible(how, together, references, taken(references, np.arange(0))) is None:
+            return None
+        return difficulty(how, together, references)
 
     def outputs(self, checkpoint: Checkpoint, datasets: Iterable[str] | None = None) -> Mapping[str, Outputs]:
         """Answers to the named datasets (default: all), from the cache where they were made before."""
-        settings = _files(checkpoint.assets)
+        settings = settings_of(checkpoint)
         return self.evaluator.outputs(
             checkpoint.fingerprint(),
             lambda: self._load(checkpoint),
@@ -80,6 +134,11 @@ class Candidates:
             datasets=datasets,
             name=checkpoint.origin.name,
         )
+
+    def known(self, checkpoint: Checkpoint, dataset: str) -> Outputs | None:
+        """Answers to a dataset if all of them are kept; nothing is run."""
+        evaluator = self.evaluator
+        return evaluator.cache.get(evaluator.key(checkpoint.fingerprint(), dataset, settings_of(checkpoint)))
 
     def _load(self, checkpoint: Checkpoint) -> tuple[Any, Any]:
         from hf_soups.model import fill, load_model
@@ -89,7 +148,10 @@ class Candidates:
             self._model = (config, load_model(checkpoint))
         else:
             fill(self._model[1], checkpoint)
-        return self._model[1], self.evaluator.task.processor(checkpoint)
+        files = settings_of(checkpoint)["files"]
+        if self._processor is None or self._processor[0] != files:
+            self._processor = (files, self.evaluator.task.processor(checkpoint))
+        return self._model[1], self._processor[1]
 
 
 def _copied(soup: Soup) -> Checkpoint | None:
@@ -105,6 +167,11 @@ def _copied(soup: Soup) -> Checkpoint | None:
         return None
     same = SoupAssets(used[0][0].assets, soup.specs, soup.alignment.labels)
     return used[0][0] if _files(same) == _files(soup.assets) else None
+
+
+def settings_of(checkpoint: Checkpoint) -> dict[str, str]:
+    """What, beside the weights, decides the answers and is known without a model."""
+    return _files(checkpoint.assets)
 
 
 def _files(assets: Mapping[str, bytes]) -> dict[str, str]:

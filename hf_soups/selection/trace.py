@@ -11,17 +11,50 @@ from hf_soups.selection.learned.trace import Learned
 
 
 @dataclass(frozen=True)
+class Tried:
+    """What is known of a candidate: its score, or that it cannot reach what it had to.
+
+    bound: the best score that was still possible when it was given up; None if it was scored.
+    rows, of: on how many rows of the selection data it was run to know that, and how many there are; 0 where only
+        scores are known.
+    """
+
+    score: float | None
+    bound: float | None = None
+    rows: int = 0
+    of: int = 0
+
+
+@dataclass(frozen=True)
 class Step:
     """One ingredient's turn.
 
-    alone: its own score; candidate: the score of the soup with it; best: the score to reach.
+    alone: its own score; candidate: the score of the soup with it (backward: without it), None if that was given up;
+    best: the score to reach; kept: whether it is in the soup. bound, rows, of: as in `Tried`.
     """
 
     ingredient: str
     alone: float
-    candidate: float
+    candidate: float | None
     best: float
     kept: bool
+    bound: float | None = None
+    rows: int = 0
+    of: int = 0
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Scores on the selection data for the k best ingredients, k = 1 … n: the paper's figure.
+
+    best: the best of all, alone; greedy: the greedy soup of them; ensemble: the mean of their answers, empty where
+    answers have no mean; uniform: the soup of them all, None where it was not run.
+    """
+
+    best: float
+    greedy: tuple[float, ...]
+    ensemble: tuple[float, ...] = ()
+    uniform: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +116,7 @@ class Selection:
     """The recipe that was chosen, and how.
 
     order: the rule that sorted the ingredients; tie: `>=` or `>`; steps: their turns, in a greedy selection.
+    direction: `forward` adds them, `backward` takes them out of the soup of all, which has the score `start`.
     curve: of a sweep. study: of a search. learned: of learned weights.
     """
 
@@ -93,16 +127,34 @@ class Selection:
     tie: str = ""
     order: str = ""
     steps: tuple[Step, ...] = ()
+    direction: str = "forward"
+    start: Tried | None = None
+    growth: Growth | None = None
     curve: Curve | None = None
     study: Study | None = None
     learned: Learned | None = None
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """Names of the ingredients in the soup, in the order in which they came in."""
-        if not self.steps:
-            return tuple(i.label for i in self.recipe.ingredients)
-        return tuple(s.ingredient for s in self.steps if s.kept)
+        """Names of the ingredients in the soup, in its order: forward, that in which they came in."""
+        return tuple(i.label for i in self.recipe.ingredients)
+
+    @property
+    def sorted(self) -> bool:
+        """Whether the held-out score decided whose turn came first."""
+        return not self.order.startswith("random")
+
+    @property
+    def first_alone(self) -> Step | None:
+        """The turn of the ingredient that a forward selection begins with, which has nothing to be compared with."""
+        return self.steps[0] if self.direction == "forward" and self.steps else None
+
+    @property
+    def cost(self) -> tuple[int, int, int]:
+        """Rows that candidates were run on, rows that running each wholly would have taken, rows of the singles."""
+        tried: list[Step | Tried] = [*self.steps, *([self.start] if self.start else [])]
+        each = max((step.of for step in tried), default=0)
+        return sum(step.rows for step in tried), sum(step.of for step in tried), each * len(self.steps)
 
     @property
     def scored(self) -> int:
@@ -125,5 +177,7 @@ class Selection:
         content.pop("recipe")
         content["steps"] = [asdict(s) for s in self.steps]
         content["scored"] = self.scored
+        rows, exhaustive, singles = self.cost
+        content["cost"] = {"rows": rows, "exhaustive": exhaustive, "singles": singles}
         own = ("curve", "study", "learned")  # what only one strategy has
         return {k: v for k, v in content.items() if k not in own or v is not None}

@@ -164,6 +164,10 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         if not isinstance(entries, list):
             raise RecipeError(f"{where}: a list is needed, got {value!r}")
         return tuple(_value(item, entry, f"{where} #{n}") for n, entry in enumerate(entries, 1))
+    if get_origin(kind) is Mapping:
+        if not isinstance(value, Mapping):
+            raise RecipeError(f"{where}: keys and values are needed, got {value!r}")
+        return {str(k): _value(get_args(kind)[1], entry, _at(where, str(k))) for k, entry in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or isinstance(value, bool) or value == "":

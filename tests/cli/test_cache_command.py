@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     for number, days in enumerate((0, 20, 40)):
         key = predictions.key(f"org/run-{number}@sha", "rows", {})
         about = {"task": "text-classification", "dataset": "reviews.csv", "model": f"org/run-{number}"}
-        predictions.put(key, np.zeros((10 ** (number + 1), 2), np.float32), about)
+        predictions.put(key, np.zeros((10 ** (number + 1), 2), np.float32), about=about)
         (path,) = predictions.folder.rglob(f"{key}.arrow")
         os.utime(path, (time.time() - days * DAY,) * 2)
     return predictions.folder

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_soups import Ingredient, Recipe, RecipeError
+from hf_soups import Ingredient, Recipe, RecipeError, Select
 from hf_soups.recipe import arguments, check, load, loads, override_for, parse_size, to_yaml
 
 FULL = """
@@ -149,3 +149,17 @@ def test_zero_is_a_value() -> None:
 @pytest.mark.parametrize(("size", "count"), [("5GB", 5 * 10**9), ("200 mb", 2 * 10**8), (17, 17), ("1.5KB", 1500)])
 def test_sizes_are_read_in_powers_of_a_thousand(size: str | int, count: int) -> None:
     assert parse_size(size) == count
+
+
+def test_the_options_of_greedy_are_read_and_misspelt_ones_named() -> None:
+    start = "ingredients: [a/b, c/d]\nevaluate: {datasets: {v: {path: d.csv, role: select}}}\nselect: "
+    recipe = loads(start + "{order: random, direction: backward, curve: true}")
+    assert recipe.select == Select(order="random", direction="backward", curve=True)
+    assert loads(to_yaml(recipe)) == recipe
+    for wrong, message in [
+        ("{order: rnadom}", "did you mean 'random'"),
+        ("{direction: backwards}", "did you mean 'backward'"),
+        ("{curve: 1}", "select: curve: true or false, got 1"),
+    ]:
+        with pytest.raises(RecipeError, match=message):
+            loads(start + wrong)

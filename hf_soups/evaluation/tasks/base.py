@@ -43,12 +43,14 @@ class Task(ABC):
 
     name: as in recipes; architectures: endings of the class names of models that answer it.
     metrics: those that make sense, by name; the first is what decides unless the recipe says otherwise.
+    encodes_alike: whether `encode` gives the same for every model with the same files, so that it is done once.
     label_names: of the models' outputs, in their order; empty where a model has none.
     """
 
     name: ClassVar[str]
     architectures: ClassVar[tuple[str, ...]]
     metrics: ClassVar[Mapping[str, Metric]]
+    encodes_alike: ClassVar[bool] = True
 
     def __init__(self, label_names: Sequence[str] = ()) -> None:
         self.label_names = tuple(label_names)

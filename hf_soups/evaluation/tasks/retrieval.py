@@ -59,6 +59,7 @@ class Retrieval(Task):
     name = "retrieval"
     architectures = ("Model",)
     metrics = metrics.RETRIEVAL
+    encodes_alike = False  # the corpus is embedded by the model itself
 
     def load(self, table: Table, data: Data) -> Loaded:
         listed = find(table, data, {**_COLUMNS, **_CORPUS}, optional=("candidates", "relevant", "document"))

@@ -55,6 +55,7 @@ class ZeroShotImageClassification(Task):
     name = "zero-shot-image-classification"
     architectures = ("CLIPModel", "SiglipModel", "MetaClip2Model")
     metrics = metrics.METRICS
+    encodes_alike = False  # the head is made of the model's own text tower
 
     def __init__(
         self, label_names: Sequence[str] = (), *, templates: Sequence[str] = TEMPLATES, labels: Sequence[str] = ()
