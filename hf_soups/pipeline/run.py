@@ -120,7 +120,7 @@ def run(recipe: Recipe, options: Options) -> Outcome:
         selection = select(pinned, candidates, listener)
         listener.tell("evaluating")
         results = taste(pinned, candidates, selection)
-        if selection is not None:
+        if selection is not None and selection.strategy == "greedy":
             selection = with_curves(pinned, selection, candidates)
         listener.evaluated(results, selection)
         if selection is not None and selection.is_single and not options.allow_single:

@@ -77,16 +77,16 @@ def weights(folder: Path) -> dict[str, Any]:
 @pytest.fixture
 def predicted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The datasets' fingerprints, one for each time that a model is run on one; the real work is done."""
-    from hf_soups.evaluation import predict
+    from hf_soups.evaluation import gradual
 
     calls: list[str] = []
-    real = predict.predict
+    real = gradual.answering
 
-    def counted(task: Any, model: Any, tokenizer: Any, examples: Any, **settings: Any) -> Any:
+    def counted(task: Any, model: Any, processor: Any, examples: Any, **settings: Any) -> Any:
         calls.append(examples.fingerprint)
-        return real(task, model, tokenizer, examples, **settings)
+        return real(task, model, processor, examples, **settings)
 
-    monkeypatch.setattr(predict, "predict", counted)
+    monkeypatch.setattr(gradual, "answering", counted)
     return calls
 
 

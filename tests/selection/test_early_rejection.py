@@ -19,7 +19,7 @@ from hf_soups.evaluation.cache import Predictions
 from hf_soups.evaluation.evaluator import Evaluator
 from hf_soups.hub.opening import Opener
 from hf_soups.recipe import check
-from hf_soups.selection import Tried, Selection
+from hf_soups.selection import Selection, Tried
 from hf_soups.selection.candidates import Candidates, settings_of
 from tests.models import WORDS, classifier, fine_tune, write_safetensors
 
