@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_soups.errors import EvaluationError
+from hf_soups.evaluation import journal
 from hf_soups.evaluation.cache import PARTIAL, decoded, default_folder
 
 _ABANDONED = 86_400.0  # seconds after which a file that is not finished will never be
@@ -20,7 +21,7 @@ class Entry:
     """One model's answers to one dataset.
 
     used: when they were last read or written, in seconds since 1970.
-    about: task, dataset, model and rows, as far as the file says them.
+    about: task, dataset, model and rows, as far as the file says them; nothing where not all rows are answered yet.
     """
 
     path: Path
@@ -82,7 +83,7 @@ def prune(chosen: Sequence[Entry], folder: Path | None = None) -> int:
 def _files(folder: Path | None) -> Iterator[Path]:
     """Only files that have the names of ours: the folder is one that a variable names."""
     for path in sorted((folder or default_folder()).glob("??/*")):
-        if path.suffix == ".arrow" or (path.name.startswith(".") and PARTIAL in path.name):
+        if path.suffix in (".arrow", journal.SUFFIX) or (path.name.startswith(".") and PARTIAL in path.name):
             yield path
 
 

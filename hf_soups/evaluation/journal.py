@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hf_soups.evaluation.arrow import column, digest, outputs_of
 from hf_soups.evaluation.outputs import Outputs, assemble
 
+SUFFIX = ".part"
 Piece = tuple[NDArray[np.int64], Outputs]  # [m] rows of the examples, and the m answers to them
 
 
@@ -25,7 +26,7 @@ class Journal:
     """
 
     def __init__(self, whole: Path, key: str) -> None:
-        self._path = whole.with_name(f"{key}.{uuid.uuid4().hex}.part")
+        self._path = whole.with_name(f"{key}.{uuid.uuid4().hex}{SUFFIX}")
         self._key = key
         self._lock = threading.Lock()
         self._file: Any = None
@@ -70,7 +71,7 @@ def remove(whole: Path, key: str) -> None:
 
 
 def _parts(whole: Path, key: str) -> list[Path]:
-    return sorted(whole.parent.glob(f"{key}.*.part"))
+    return sorted(whole.parent.glob(f"{key}.*{SUFFIX}"))
 
 
 def _batches(path: Path, key: str) -> list[Piece]:

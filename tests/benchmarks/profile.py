@@ -17,7 +17,7 @@ from threading import Lock
 from typing import Any
 
 PARTS = {"preadv": "read", "pwrite": "write", "fsync": "wait for the disk"}
-LOOPS = ("combine", "products", "tally", "count", "elect", "product")
+LOOPS = ("combine", "products", "tally", "count", "elect")
 
 
 def timed(place: Any, name: str, label: str, spent: dict[str, float], lock: Lock) -> None:

@@ -129,3 +129,12 @@ def test_a_merge_leaves_names_that_people_know(folder: Path, tmp_path: Path) -> 
     assert {(one["dataset"], one["task"], one["rows"]) for one in about} == {
         ("reviews.csv", "text-classification", "12")
     }
+
+
+def test_answers_to_some_rows_are_listed_and_pruned_as_others(tmp_path: Path) -> None:
+    predictions = Predictions(tmp_path)
+    with predictions.gathering("ab" * 32) as keep:
+        keep(np.arange(3), [np.zeros(2, np.float32)] * 3)
+    (entry,) = entries(tmp_path)
+    assert entry.size > 0 and not entry.about
+    assert prune([entry], tmp_path) == entry.size and not entries(tmp_path)
