@@ -7,7 +7,7 @@ from types import ModuleType
 
 from hf_soups.kernels.strips import Packed
 
-__all__ = ["Packed", "loops"]
+__all__ = ["Packed", "have_to_compile", "loops"]
 
 
 @cache
@@ -20,3 +20,13 @@ def loops() -> ModuleType:
 
         return plain
     return fused
+
+
+def have_to_compile() -> bool:
+    """Whether the first use of `loops` takes about ten seconds, once on this machine."""
+    try:
+        from hf_soups.kernels import machine
+
+        return not machine.are_kept()
+    except ImportError:
+        return False

@@ -23,13 +23,7 @@ def load_loops() -> Mapping[str, Loop]:
 
     Raises ImportError if numba is needed and not to be had.
     """
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
-    target = llvm.Target.from_default_triple()
-    relocation = "static" if target.name.startswith("x86") else "default"  # what LLVM's loader can place there
-    machine = target.create_target_machine(cpu, features, 3, relocation, "jitdefault", jit=True)
-    name = f"loops-{_key(machine.triple, cpu, features)}.bin"
+    machine, name = _here()
     content = kept.read(name)
     if content is None:
         from hf_soups.kernels.compiled import compile_loops
@@ -44,6 +38,22 @@ def load_loops() -> Mapping[str, Loop]:
     engine.finalize_object()
     symbols = json.loads(content[LENGTH.size : begin])
     return {name: Loop(engine, symbol, number) for name, (symbol, number) in symbols.items()}
+
+
+def are_kept() -> bool:
+    """Whether the machine code is there; without it `load_loops` compiles first, for about ten seconds."""
+    return kept.read(_here()[1]) is not None
+
+
+def _here() -> tuple[llvm.TargetMachine, str]:
+    """This machine, and the name of the file with its code."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    target = llvm.Target.from_default_triple()
+    relocation = "static" if target.name.startswith("x86") else "default"  # what LLVM's loader can place there
+    machine = target.create_target_machine(cpu, features, 3, relocation, "jitdefault", jit=True)
+    return machine, f"loops-{_key(machine.triple, cpu, features)}.bin"
 
 
 def _key(*machine: str) -> str:

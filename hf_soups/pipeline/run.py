@@ -15,6 +15,7 @@ from hf_soups.evaluation.measures import refuse_untrusted
 from hf_soups.hub.opening import Opener
 from hf_soups.hub.push import Pushed
 from hf_soups.hub.push import push as push_folder
+from hf_soups.kernels import have_to_compile
 from hf_soups.pipeline.choose import select, select_without_data
 from hf_soups.pipeline.listener import Listener
 from hf_soups.pipeline.prepare import prepare
@@ -105,6 +106,8 @@ def run(recipe: Recipe, options: Options) -> Outcome:
     listener.planned(plan)
     if writes:
         check_room(options.out or Path(tempfile.gettempdir()), plan.disk)
+    if (writes or pinned.evaluate is not None) and have_to_compile():
+        listener.tell("compiling the loops, once on this machine, which takes ten seconds or so")
     if plan.download and not options.stream:
         listener.tell("pulling")
     selection, results = None, None

@@ -52,6 +52,11 @@ def test_two_processes_that_compile_at_once_leave_one_file(compiled: Path) -> No
     assert [file.suffix for file in compiled.iterdir()] == [".bin"]
 
 
+def test_whoever_waits_for_the_compiler_can_be_told(compiled: Path, tmp_path: Path) -> None:
+    program = "from hf_soups.kernels import have_to_compile\nprint(have_to_compile())"
+    assert [answer(start(program, folder)) for folder in (compiled, tmp_path)] == ["False", "True"]
+
+
 def test_a_merge_after_the_first_does_not_import_numba(compiled: Path, tmp_path: Path) -> None:
     for name, value in (("a", 1.0), ("b", 2.0)):
         (tmp_path / name).mkdir()
