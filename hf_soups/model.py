@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # Without one of these transformers invents a tokenizer.
-TOKENIZER = "tokenizer.json vocab.txt vocab.json merges.txt *.model *.tiktoken".split()
+TOKENIZER = "tokenizer.json vocab.txt vocab.json merges.txt *.model *.spm *.tiktoken".split()
 IMAGE_PROCESSOR = ("preprocessor_config.json", "processor_config.json")
 OTHER_INPUTS = ("pixel_values", "input_values", "input_features")  # of models that see or hear
 

@@ -21,7 +21,7 @@ from hf_soups.errors import CheckpointError, SoupError
 # Files that turn weights into a usable model, copied with a soup.
 ASSETS = (
     "config.json generation_config.json tokenizer.json tokenizer_config.json special_tokens_map.json "
-    "added_tokens.json vocab.* merges.txt *.model *.tiktoken chat_template.jinja "
+    "added_tokens.json vocab.* merges.txt *.model *.spm *.tiktoken chat_template.jinja "
     "additional_chat_templates/* preprocessor_config.json processor_config.json "
     "video_preprocessor_config.json modules.json sentence_bert_config.json "
     "config_sentence_transformers.json *_Pooling/config.json *_Normalize/config.json LICENSE* NOTICE*"

@@ -202,7 +202,7 @@ def evaluate(
         show_results(printer, results)
     else:
         for row in results.rows:
-            scores = (f"{row.scores[d][results.metrics[0]].value:.4f}" for d in results.datasets)
+            scores = (f"{row.scores[d][results.metrics[0]].value:.4f}" for d in row.scores)
             printer.data("\t".join([row.name, *scores]))
 
 

@@ -105,6 +105,9 @@ def show_results(printer: Printer, results: Results) -> None:
 
     metric = results.metrics[0]
     names = [name for name in results.datasets if all(name in row.scores for row in results.rows)]
+    if not names:
+        click.echo("no data to report on; give a dataset of role test")
+        return
     header = ["", *(f"{n} ({results.datasets[n].role})" for n in names)]
     rows = [[row.name, *(_interval(row.scores[n][metric]) for n in names)] for row in results.rows]
     click.echo(f"{metric}, with 95 % intervals")

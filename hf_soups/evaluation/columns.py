@@ -84,8 +84,14 @@ def choose(table: Table, data: Data) -> Columns:
     """The columns that the recipe names; what it leaves out is inferred where only one answer is sensible."""
     if data.text is not None and len(data.text) not in (1, 2):
         raise EvaluationError(f"{table.where()}: text names {len(data.text)} columns; name one, or two for pairs")
-    label = data.label or label_of(table)
-    return Columns(data.text or _text(table, taken=(label, data.group)), label)
+    for need in data.columns:
+        if need not in ("text", "label"):
+            raise EvaluationError(
+                f"{table.where()}: columns: {need!r} is not needed here; name text, label, or neither"
+            )
+    said = (data.columns["text"],) if "text" in data.columns else None
+    label = data.label or data.columns.get("label") or label_of(table)
+    return Columns(data.text or said or _text(table, taken=(label, data.group)), label)
 
 
 def label_of(table: Table) -> str:

@@ -64,8 +64,8 @@ def _sweep(recipe: Recipe, asked: Select, candidates: Candidates, listener: List
 
     def measure(candidate: Recipe) -> dict[str, float]:
         listener.tell(f"measuring {_said(candidate)}")
-        outputs = candidates.outputs(candidates.checkpoint(candidate), shown)
-        return {name: evaluator.score(outputs[name], name, metric) for name in shown}
+        soup = candidates.checkpoint(candidate)
+        return {name: candidates.value(soup, name, metric) for name in shown}
 
     if not evaluator.names("select"):
         return sweep(recipe, None, replace(asked, metric=metric), measure=measure, names=names)

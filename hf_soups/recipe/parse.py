@@ -130,12 +130,14 @@ def _evaluate(value: Any, folder: Path | None) -> Evaluate:
     datasets = mapping(content.pop("datasets", None) or {}, "evaluate: datasets")
     made: dict[str, Any] = {"datasets": {n: _data(d, f"evaluate: datasets: {n}", folder) for n, d in datasets.items()}}
     for key, entry in content.items():
-        if key == "metrics":
+        if entry is None:
+            continue
+        elif key == "metrics":
             made[key] = tuple(_metric(m, folder) for m in sequence(entry, "evaluate: metrics"))
         elif key == "options":
             made[key] = mapping(entry, "evaluate: options")
         elif key in ("max_length", "batch_size"):
-            made[key] = None if entry is None else integer(entry, f"evaluate: {key}")
+            made[key] = integer(entry, f"evaluate: {key}")
         elif key == "allow_overlap":
             made[key] = boolean(entry, f"evaluate: {key}")
         else:

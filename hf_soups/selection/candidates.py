@@ -25,6 +25,7 @@ from hf_soups.soup.assets import SoupAssets
 
 INPUT_FILES = (  # parts of the names of files that decide what a model is fed, and how it answers
     "tokeniz", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "sentencepiece", "processor",
+    ".model", ".spm", ".tiktoken",
     "generation", "modules.json", "_Pooling", "_Normalize", "sentence_bert",
 )  # fmt: skip
 

@@ -16,9 +16,9 @@ def grown(recipe: Recipe, selection: Selection, candidates: Candidates) -> Selec
     Only uniform soups of the k best may have to be run: for every k where `select.curve` asks for it, else for none.
     """
     on, metric, select = selection.on, selection.metric, recipe.select or Select()
-    if selection.direction != "forward" or not selection.sorted:
-        return selection
     evaluator, n = candidates.evaluator, len(recipe.ingredients)
+    if selection.direction != "forward" or not selection.sorted or metric in evaluator.benchmarks:
+        return selection
     sign = 1 if evaluator.metrics[metric].greater_is_better else -1
     singles = [candidates.outputs(candidates.checkpoint(soup_of(recipe, [i])), [on])[on] for i in range(n)]
     alone = [evaluator.score(one, on, metric) for one in singles]

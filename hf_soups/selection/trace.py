@@ -161,9 +161,11 @@ class Selection:
         """How many candidates were scored on the selection data: of a greedy soup each ingredient alone, then each
         soup tried; of a sweep or search every value."""
         if self.curve is not None:
-            return len(self.curve.points)
+            return len(self.curve.points) if self.on else 0
         if self.study is not None:
             return len(self.study.trials)
+        if self.start is not None:  # the soup of all, then as many without one ingredient as were tried
+            return len(self.steps) + 1 + sum(step.candidate is None or step.rows > 0 for step in self.steps)
         return max(0, 2 * len(self.steps) - 1)
 
     @property

@@ -248,3 +248,11 @@ def test_class_names_of_a_hub_dataset_decide_its_integers(hub: LocalHub, namespa
     ]
     with pytest.raises(EvaluationError, match=r"label 'Positive' in row 0 .* 0 = neg, 1 = pos .*Positive, Negative"):
         load(Data(repo, "test", split="test"), TextClassification(("neg", "pos")))
+
+
+def test_columns_say_what_text_and_label_are_and_nothing_else(table: Write) -> None:
+    path = table("a.csv", {"text": ["a"], "body": ["b"], "label": [0], "gold": [1]})
+    examples = load(Data(path, "test", columns={"text": "body", "label": "gold"}), CLASSES)
+    assert examples.inputs == ("b",) and examples.references.tolist() == [1]
+    with pytest.raises(EvaluationError, match="columns: 'nonsense' is not needed here"):
+        load(Data(path, "test", columns={"nonsense": "body"}), CLASSES)

@@ -408,3 +408,11 @@ def test_wise_ft_of_dual_encoders_has_the_zero_shot_model_in_its_table(
     AutoModelForZeroShotImageClassification.from_pretrained(tmp_path / "out")
     assert AutoProcessor.from_pretrained(tmp_path / "out").tokenizer.get_vocab() == clip_tokenizer.get_vocab()
     assert "templates:" in (tmp_path / "out" / "soup.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    "options", [{"templates": 5}, {"labels": None}, {"templates": []}, {"templates": ["no place"]}]
+)
+def test_options_of_the_wrong_kind_are_named(options: dict[str, Any]) -> None:
+    with pytest.raises(EvaluationError, match="evaluate: options: "):
+        ZeroShotImageClassification(**options)

@@ -163,3 +163,9 @@ def test_the_options_of_greedy_are_read_and_misspelt_ones_named() -> None:
     ]:
         with pytest.raises(RecipeError, match=message):
             loads(start + wrong)
+
+
+def test_nothing_said_is_the_default_in_evaluate_too() -> None:
+    text = "ingredients: [a/b]\nevaluate: {batch_size: null, metrics: null, datasets: {v: {path: x/y, role: test}}}"
+    evaluate = loads(text).evaluate
+    assert evaluate is not None and evaluate.batch_size == 64 and evaluate.metrics == ()

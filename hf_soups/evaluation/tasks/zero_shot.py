@@ -62,8 +62,10 @@ class ZeroShotImageClassification(Task):
     ) -> None:
         """label_names: of a head, which these models do not have. templates: prompts, with {} for the class; labels:
         names of the classes to choose from; default: those that the data names."""
-        super().__init__(tuple(labels))
         self.templates, self.labels = _texts(templates, "templates"), _texts(labels, "labels")
+        super().__init__(self.labels)
+        if not self.templates:
+            raise EvaluationError("evaluate: options: templates: give at least one, such as 'a photo of a {}.'")
         for template in self.templates:
             if template.count("{}") != 1:
                 raise EvaluationError(f"evaluate: options: templates: {template!r}: write {{}} once, for the class")
@@ -112,7 +114,7 @@ class ZeroShotImageClassification(Task):
 
 
 def _texts(values: Sequence[str], option: str) -> tuple[str, ...]:
-    if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+    if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
         raise EvaluationError(f"evaluate: options: {option}: a list of texts is needed, got {values!r}")
     return tuple(values)
 
