@@ -19,7 +19,9 @@ from hf_soups.evaluation import lm_harness
 from hf_soups.evaluation.benchmarks import Benchmark, own_function
 from hf_soups.evaluation.cache import Predictions
 from hf_soups.evaluation.evaluator import Evaluator
-from hf_soups.pipeline.taste import taste
+from hf_soups.pipeline.choose import select
+from hf_soups.pipeline.listener import Listener
+from hf_soups.pipeline.taste import taste, with_curves
 from hf_soups.recipe import Data, Evaluate, Ingredient, Recipe, Select
 from hf_soups.selection import greedy
 from hf_soups.selection.candidates import Candidates
@@ -66,7 +68,11 @@ def test_greedy_selects_by_a_users_own_function(candidates: Callable[[Benchmark]
     assert selection.kept == ("m0", "m1", "m2")
     assert [step.candidate for step in selection.steps] == [1.5, 0.5, 0.5]
     # The table holds what the task's usual metric says of the rows; the best individual is the benchmark's.
-    table = taste(replace(recipe, select=Select(on="validation", metric="mine")), scores, selection)
+    asked = replace(recipe, select=Select(on="validation", metric="mine"))
+    again = select(asked, scores, Listener())
+    assert again is not None and again.kept == selection.kept
+    assert with_curves(asked, again, scores).growth is None, "of whole models nothing is known for the k best"
+    table = taste(asked, scores, selection)
     assert table.metrics == ("accuracy",)
     alone = {row.name: row.difference["validation"]["accuracy"] for row in table.rows}
     assert (alone["m0"].value, alone["m0"].low, alone["m0"].high) == (0.0, 0.0, 0.0)
