@@ -11,7 +11,7 @@ from hf_soups.card.naming import INK, drawable
 from hf_soups.card.points import LOOKS
 from hf_soups.card.scatter import DPI, SIZE
 from hf_soups.evaluation.results import Results
-from hf_soups.selection import Selection
+from hf_soups.selection import Curve, Selection
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,21 +41,19 @@ def sweep_figure(selection: Selection, results: Results, path: Path) -> bool:
         drawing = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
         FigureCanvasAgg(drawing)
         axes = drawing.add_subplot()
-        draw(axes, selection, results)
+        draw(axes, selection, curve, results)
         path.parent.mkdir(parents=True, exist_ok=True)
         drawing.savefig(path, metadata={"Software": None})
     return True
 
 
-def draw(axes: Axes, selection: Selection, results: Results) -> None:
-    """All that is in the picture, of a selection with a curve."""
-    _lines(axes, selection, results)
-    _frame(axes, selection)
+def draw(axes: Axes, selection: Selection, curve: Curve, results: Results) -> None:
+    """All that is in the picture."""
+    _lines(axes, selection, curve, results)
+    _frame(axes, selection, curve)
 
 
-def _lines(axes: Axes, selection: Selection, results: Results) -> None:
-    curve = selection.curve
-    assert curve is not None
+def _lines(axes: Axes, selection: Selection, curve: Curve, results: Results) -> None:
     names = sorted(curve.points[0].scores, key=lambda name: name != selection.on)  # the one that decides first
     looks = cycle(OTHERS)
     for name in names:
@@ -90,9 +88,7 @@ def _lines(axes: Axes, selection: Selection, results: Results) -> None:
             )
 
 
-def _frame(axes: Axes, selection: Selection) -> None:
-    curve = selection.curve
-    assert curve is not None
+def _frame(axes: Axes, selection: Selection, curve: Curve) -> None:
     axes.axvline(curve.chosen, color=LOOKS["soup"].colour, linewidth=1, linestyle=":", zorder=1)
     axes.set_xlabel(drawable(curve.parameter), fontsize=10, color=INK, parse_math=False)
     axes.set_ylabel(drawable(selection.metric), fontsize=10, color=INK, parse_math=False)

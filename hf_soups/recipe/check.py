@@ -16,6 +16,7 @@ from hf_soups.recipe.arguments import arguments
 from hf_soups.recipe.check_select import check_select
 from hf_soups.recipe.types import MEASURE, Evaluate, Recipe
 from hf_soups.recipe.values import one_of
+from hf_soups.recipe.weights import Weights
 
 ROLES = ("select", "fit", "calibrate", "test", "shift")
 CONSUMES = ("labels", "probabilities", "indicators", "values", "texts", "rankings")
@@ -47,7 +48,7 @@ def check(recipe: Recipe, nested: bool = False) -> Recipe:
     if method.kind == "linear":
         _check_coefficients(recipe, method)
     if recipe.weights is not None:
-        _check_weights(recipe)
+        _check_weights(recipe, recipe.weights)
     if nested:
         for key in ("select", "evaluate", "weights"):
             if getattr(recipe, key) is not None:
@@ -104,9 +105,8 @@ def _check_coefficients(recipe: Recipe, method: Method) -> None:
             raise RecipeError(f"{where}: {error}; change weight:") from error
 
 
-def _check_weights(recipe: Recipe) -> None:
+def _check_weights(recipe: Recipe, weights: Weights) -> None:
     """Weights of every tensor leave nothing for other rules, or for a selection, to decide."""
-    assert recipe.weights is not None
     if recipe.method != "average":
         raise RecipeError(f"weights: they are of method average; {recipe.method} has parameters of its own")
     if recipe.select is not None:
@@ -114,7 +114,7 @@ def _check_weights(recipe: Recipe) -> None:
     parts: list[Any] = [recipe, *recipe.ingredients, *recipe.overrides]
     if any(part.parameters for part in parts) or any(o.ingredients for o in recipe.overrides):
         raise RecipeError("weights: they say how much of each ingredient, so leave out weight:")
-    recipe.weights.check_ingredients([i.label for i in recipe.ingredients])
+    weights.check_ingredients([i.label for i in recipe.ingredients])
 
 
 def _check_evaluate(evaluate: Evaluate) -> None:

@@ -95,7 +95,8 @@ def test_any_name_of_a_dataset_can_be_drawn_and_written(tmp_path: Path, name: st
     selection = swept(on=name, names=[name, "test"])
     assert sweep_figure(selection, named, tmp_path / "a.png")
     axes = Figure().add_subplot()
-    draw(axes, selection, named)
+    assert selection.curve is not None
+    draw(axes, selection, selection.curve, named)
     legend = axes.get_legend()
     assert legend is not None and len(legend.get_texts()) == 2
     card = render(replace(facts(selection), results=replace(named, rows=())))
