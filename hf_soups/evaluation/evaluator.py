@@ -26,6 +26,7 @@ from hf_soups.evaluation.statistics import Interval, difference, interval
 from hf_soups.recipe import Measure
 
 if TYPE_CHECKING:
+    from hf_soups.evaluation.batches import Batches
     from hf_soups.evaluation.gradual import Answered, Enough
     from hf_soups.evaluation.tasks.base import Task
     from hf_soups.recipe import Evaluate
@@ -79,6 +80,7 @@ class Evaluator:
         seen = [examples for name, examples in every.items() if roles[name] in SELECTION_ROLES]
         self.datasets: dict[str, Examples] = {}
         self._encoded: dict[tuple[str, str], Sequence[Any]] = {}
+        self._least: dict[tuple[str, str], int | None] = {}
         self.reports: dict[str, DatasetReport] = {}
         for name, examples in every.items():
             kept, dropped, shared = examples, 0, 0
@@ -143,10 +145,16 @@ class Evaluator:
                 self._encoded[known] = self.task.encode(model, processor, examples, self._max_length)
             return self._encoded[known]
 
+        def least(batches: Batches) -> int | None:
+            known = (dataset, json.dumps(dict(settings or {}), sort_keys=True))
+            if settings is None or known not in self._least:
+                self._least[known] = batches.least()
+            return self._least[known]
+
         key = self.key(identity, dataset, settings)
         about = {"task": self.task.name, "dataset": examples.source.title, "model": name or identity}
         alike = encode if self.task.encodes_alike else None
-        question = Question(self.task, examples, key, load, self.way, alike, about)
+        question = Question(self.task, examples, key, load, self.way, alike, least, about=about)
         found = answer(question, self.cache, hardness=hardness, enough=enough)
         if found.complete:
             self.task.check(found.whole(), examples, f"{identity} on {dataset}")

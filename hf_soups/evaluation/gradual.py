@@ -1,8 +1,8 @@
-"""A model's answers to a dataset, batch by batch, as far as they are needed and not kept already."""
+"""A model's answers to a dataset, part by part, as far as they are needed and not kept already."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hf_soups.evaluation.batches import Batches, Part, Rows, ease, hardest_first
 from hf_soups.evaluation.outputs import Outputs, assemble, joined, take
 from hf_soups.evaluation.predict import answering
 
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from hf_soups.evaluation.journal import Piece
     from hf_soups.evaluation.tasks.base import Task
 
-Rows = NDArray[np.int64]
 Model = Callable[[], tuple[Any, Any]]  # builds (model, processor), only when an answer is missing
 Enough = Callable[[Rows, Outputs], bool]  # rows that are answered, and the answers: whether no more are needed
+Share = Callable[[Batches, Sequence[Part]], Generator[tuple[Part, list[Any]], None, None]]
+ASKED = 200  # times at most that somebody is asked whether there are enough answers: asking takes time too
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,8 @@ class Question:
 
     key: under which they are kept. load, way: what `answering` is given.
     encode: gives the rows as the task encodes them, for a model and its processor; default: the task does.
+    least: how many rows of a batch can be run without the others; default: all of them belong together.
+    share: runs parts of the batches, here and wherever help is; default: here.
     about: what people are told that the answers are.
     """
 
@@ -39,6 +43,8 @@ class Question:
     load: Model
     way: Mapping[str, Any]
     encode: Callable[[Any, Any], Sequence[Any]] | None = None
+    least: Callable[[Batches], int | None] = lambda batches: None
+    share: Share = Batches.run
     about: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -58,8 +64,13 @@ class Answered:
         return joined([outputs for _, outputs in self.pieces])
 
     @property
+    def count(self) -> int:
+        """How many rows are answered."""
+        return sum(len(rows) for rows, _ in self.pieces)
+
+    @property
     def complete(self) -> bool:
-        return sum(len(rows) for rows, _ in self.pieces) == self.n
+        return self.count == self.n
 
     def whole(self) -> Outputs:
         """All answers, in the order of the examples."""
@@ -73,19 +84,19 @@ def answer(
     hardness: NDArray[np.float64] | None = None,
     enough: Enough | None = None,
 ) -> Answered:
-    """Answers to all rows, or to as many as are enough; each batch is kept as soon as it is there.
+    """Answers to all rows, or to as many as are enough; each part is kept as soon as it is there.
 
-    hardness: [n] of each row; batches with more of it come first. Default: the order of `answering`.
-    enough: asked after each batch but the last; its yes ends the work. What earlier runs have kept is looked at first,
+    hardness: [n] of each row; what has more of it comes first. Default: the order of `answering`.
+    enough: asked now and then; its yes ends the work. What earlier runs have kept is looked at first,
         in the same order, and takes no model if it is enough.
     """
     n = question.examples.n
     if enough is None and (found := cache.get(question.key)) is not None:
         return Answered(n, [(np.arange(len(found)), found)])
     kept = cache.pieces(question.key)
-    known = [kept[number] for number in _order([rows for rows, _ in kept], hardness)]
+    known = kept if hardness is None else sorted(kept, key=lambda piece: ease(piece[0], hardness))
     seen = Answered(n)
-    if _looked_through(iter(known), seen, enough):
+    if _looked_through(known, seen, enough):
         return seen
     if not known or not seen.complete:
         seen = Answered(n)
@@ -96,11 +107,15 @@ def answer(
     return seen
 
 
-def _looked_through(pieces: Iterator[Piece], seen: Answered, enough: Enough | None) -> bool:
+def _looked_through(pieces: Iterable[Piece], seen: Answered, enough: Enough | None) -> bool:
     """Whether they were enough before all rows were seen."""
+    asked = 0
     for piece in pieces:
         seen.pieces.append(piece)
-        if enough is not None and not seen.complete and enough(seen.rows, seen.outputs):
+        if enough is None or seen.complete or ASKED * (seen.count - asked) < seen.n:
+            continue
+        asked = seen.count
+        if enough(seen.rows, seen.outputs):
             return True
     return False
 
@@ -108,25 +123,32 @@ def _looked_through(pieces: Iterator[Piece], seen: Answered, enough: Enough | No
 def _made(
     question: Question, cache: Predictions, known: Sequence[Piece], hardness: NDArray[np.float64] | None
 ) -> Generator[Piece, None, None]:
-    """All batches in their order; the model is run on those that are not known."""
+    """All rows, part by part in their order; the model is run on those that are not known."""
     model, processor = question.load()
     items = question.encode(model, processor) if question.encode else None
-    there = {rows.tobytes(): (rows, outputs) for rows, outputs in known}
+    there = _Known(known)
     with (
         cache.gathering(question.key) as keep,
         answering(question.task, model, processor, question.examples, items=items, keep=keep, **question.way) as made,
     ):
-        batches = [np.asarray(made[number], np.int64) for number in range(len(made))]
-        order = _order(batches, hardness)
-        with closing(made.run(n for n in order if batches[n].tobytes() not in there)) as running:
-            for number in order:
-                found = there.get(batches[number].tobytes())
-                yield found or (batches[number], assemble(next(running)[1]))
+        parts = list(made) if hardness is None else hardest_first(made, hardness, question.least(made))
+        found = [there.answers(part.rows) for part in parts]
+        missing = [part for part, one in zip(parts, found, strict=True) if one is None]
+        with closing(question.share(made, missing)) as running:
+            for part, one in zip(parts, found, strict=True):
+                yield part.rows, assemble(next(running)[1]) if one is None else one
 
 
-def _order(batches: Sequence[Rows], hardness: NDArray[np.float64] | None) -> list[int]:
-    """The numbers of the batches, those with the most hardness first; equal ones by their first row."""
-    numbers = list(range(len(batches)))
-    if hardness is None:
-        return numbers
-    return sorted(numbers, key=lambda number: (-float(hardness[batches[number]].sum()), int(batches[number].min())))
+class _Known:
+    """Answers that are there already, whatever company they were made in."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self._outputs = joined([outputs for _, outputs in pieces]) if pieces else None
+        rows = [int(row) for rows, _ in pieces for row in rows]
+        self._place = {row: place for place, row in enumerate(rows)}
+
+    def answers(self, rows: Rows) -> Outputs | None:
+        """None unless all of them are known."""
+        if self._outputs is None or not all(int(row) in self._place for row in rows):
+            return None
+        return take(self._outputs, [self._place[int(row)] for row in rows])

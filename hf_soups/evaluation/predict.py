@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_soups.errors import EvaluationError
+from hf_soups.evaluation.batches import Batches, in_batches
 from hf_soups.evaluation.outputs import Outputs, assemble, finite
 
 if TYPE_CHECKING:
@@ -31,44 +32,15 @@ def predict(
     max_length: int | None = None,
     dtype: str = "float32",
 ) -> Outputs:
-    """The answers to all rows, in the order of the examples. For the arguments see `answering`.
-
-    Under `accelerate launch` every process computes everything.
-    """
+    """The answers to all rows, in the order of the examples. For the arguments see `answering`."""
     with answering(
         task, model, processor, examples, batch_size=batch_size, max_length=max_length, dtype=dtype
     ) as batches:
         rows: list[Any] = [None] * examples.n
-        for number, found in batches.run(range(len(batches))):
-            for row, answer in zip(batches[number], found, strict=True):
+        for part, found in batches.run(batches):
+            for row, answer in zip(part.rows, found, strict=True):
                 rows[row] = answer
     return assemble(rows)
-
-
-class Batches(Sequence[NDArray[np.int64]]):
-    """Rows in fixed company: which rows share a batch depends on their lengths and the batch size alone.
-
-    So two models with one tokenizer get the same batches, and the order in which batches are run changes no answer.
-    """
-
-    def __init__(
-        self, rows: Sequence[NDArray[np.int64]], answer: Callable[[NDArray[np.int64]], list[Any]], workers: Any
-    ) -> None:
-        self._rows = rows
-        self._answer = answer
-        self._workers = workers
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, number: Any) -> Any:
-        """The rows of a batch."""
-        return self._rows[number]
-
-    def run(self, order: Iterable[int]) -> Generator[tuple[int, list[Any]], None, None]:
-        """The answers to some batches, one after the other; whoever stops asking stops the work."""
-        numbers = list(order)
-        yield from zip(numbers, self._workers(self._answer, [self._rows[n] for n in numbers]), strict=True)
 
 
 @contextmanager
@@ -90,7 +62,7 @@ def answering(
     max_length: tokens of an input, longer ones are cut; default: what the model can read.
     dtype: of weights and arithmetic: float32, bfloat16 or float16.
     items: the rows as the task encodes them for this model and processor, where that is done already.
-    keep: hears of every batch as soon as it is answered, from any thread, whether or not somebody asks for it.
+    keep: as of `Batches`.
     Raises EvaluationError where answers are not finite. Where memory does not suffice for a batch, its halves are run
     one after the other, padded as the whole.
     """
@@ -106,9 +78,7 @@ def answering(
         device = as_it_was.enter_context(ready(model, dtype))
         with torch.inference_mode():  # some tasks run the model on what all rows share
             items = task.encode(model, processor, examples, max_length) if items is None else items
-        lengths = np.array([task.length(item) for item in items])
-        order = np.argsort(-lengths, kind="stable")  # the longest first: too little memory shows at once
-        rows = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        batches = in_batches(np.array([task.length(item) for item in items]), batch_size)
 
         def forward(part: NDArray[np.int64], width: int) -> list[Any]:
             some = [items[i] for i in part]
@@ -120,19 +90,17 @@ def answering(
             with torch.inference_mode():
                 return task.answer(model, inputs, some)
 
-        def answer(part: NDArray[np.int64]) -> list[Any]:
-            found = halved(forward, part, int(lengths[part].max()))
+        def answer(part: NDArray[np.int64], width: int) -> list[Any]:
+            found = halved(forward, part, width)
             for row, one in zip(part, found, strict=True):
                 if not finite(one):
                     raise EvaluationError(
                         f"{examples.source.path}: the answer to row {row} (counting from 0) is not finite; the "
                         f"model's weights are broken or {dtype} is too narrow for them"
                     )
-            if keep is not None:
-                keep(part, found)
             return found
 
-        yield Batches(rows, answer, as_it_was.enter_context(_workers(device)))
+        yield Batches(batches, answer, as_it_was.enter_context(_workers(device)), keep)
 
 
 def halved(forward: Callable[[NDArray[np.int64], int], list[Any]], part: NDArray[np.int64], width: int) -> list[Any]:

@@ -114,9 +114,9 @@ def test_the_order_of_batches_changes_no_answer(classifier: Callable[..., Any], 
     task, examples = TextClassification(("no", "yes")), examples_of(sentences(50), [0, 1] * 25)
     whole = dense(predict(task, classifier(0), tokenizer, examples, batch_size=8))
     with answering(task, classifier(0), tokenizer, examples, batch_size=8) as batches:
-        assert sorted(int(row) for rows in batches for row in rows) == list(range(50))
-        for number, found in batches.run(reversed(range(len(batches)))):
-            assert np.stack(found).tobytes() == whole[batches[number]].tobytes()
+        assert sorted(int(row) for batch in batches for row in batch.rows) == list(range(50))
+        for part, found in batches.run(reversed(batches)):
+            assert np.stack(found).tobytes() == whole[part.rows].tobytes()
 
 
 def test_where_memory_does_not_suffice_halves_are_padded_as_the_whole() -> None:

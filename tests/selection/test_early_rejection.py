@@ -40,9 +40,9 @@ def data(folder: Path, rows: int = ROWS) -> Path:
     return path
 
 
-def candidates_on(path: Path, cache: Path, models: Sequence[Checkpoint] = ()) -> Candidates:
+def candidates_on(path: Path, cache: Path, models: Sequence[Checkpoint] = (), batch: int = BATCH) -> Candidates:
     """models: those of the ingredients m0, m1, …; other ingredients are folders."""
-    section = Evaluate({"validation": Data(str(path), "select")}, metrics=METRICS, batch_size=BATCH)
+    section = Evaluate({"validation": Data(str(path), "select")}, metrics=METRICS, batch_size=batch)
     known = {f"m{i}": model for i, model in enumerate(models)}
     pull = Opener().pull
     evaluator = Evaluator(section, NAMES, Predictions(cache))
@@ -150,15 +150,16 @@ def recipe_of(runs: Sequence[Path]) -> Recipe:
     return check(Recipe(tuple(Ingredient(str(run)) for run in runs)))
 
 
+@pytest.mark.parametrize("batch", [BATCH, 20], ids=["whole-batches", "parts-of-batches"])
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_real_models_are_run_on_fewer_rows_and_a_rerun_on_none(
-    runs: list[Path], direction: str, tmp_path: Path
+    runs: list[Path], direction: str, batch: int, tmp_path: Path
 ) -> None:
     recipe, path = recipe_of(runs), data(tmp_path)
     select = Select(metric="accuracy", tie=">", direction=direction)
-    first = candidates_on(path, tmp_path / "cache")
+    first = candidates_on(path, tmp_path / "cache", batch=batch)
     early = choose(recipe, first, select)
-    whole_run = candidates_on(path, tmp_path / "whole")
+    whole_run = candidates_on(path, tmp_path / "whole", batch=batch)
     whole = choose(recipe, whole_run, select, early=False)
     assert early.recipe == whole.recipe
     assert early.cost[0] < early.cost[1]
@@ -166,9 +167,10 @@ def test_real_models_are_run_on_fewer_rows_and_a_rerun_on_none(
     assert whole_run.evaluator.cache.rows == (len(runs) + tried) * ROWS
     assert early.cost[1] == tried * ROWS and early.cost[2] == len(runs) * ROWS
     assert first.evaluator.cache.rows == early.cost[0] + early.cost[2], "what is counted is what was run"
-    again = candidates_on(path, tmp_path / "cache")
+    again = candidates_on(path, tmp_path / "cache", batch=batch)
     assert choose(recipe, again, select) == early
     assert again.evaluator.cache.rows == 0
+    assert choose(recipe, first, select, early=False) == whole, "the bits of whole evaluations"
 
 
 def test_a_whole_evaluation_takes_up_the_rows_that_are_done(runs: list[Path], tmp_path: Path) -> None:
