@@ -92,6 +92,20 @@ class Ranks:
         self._tell(f"{key}/{self.rank}", value)
         return [self._await(f"{key}/{rank}") for rank in range(self.size)] if self.is_first else []
 
+    def send(self, key: str, content: bytes) -> None:
+        """Leave something for the one process that will `receive` it."""
+        self._ask(lambda store: store.set(key, content))  # type: ignore[arg-type]  # its bytes are declared as str
+
+    def has(self, key: str) -> bool:
+        """Whether something was sent under a key, and not received yet."""
+        return self._ask(lambda store: store.check([key]))
+
+    def receive(self, key: str) -> bytes:
+        """What was sent under a key, however long that takes; then it is forgotten."""
+        content: bytes = self._wait_for(key)
+        self._ask(lambda store: store.delete_key(key))
+        return content
+
     @contextmanager
     def first_of_host(self) -> Iterator[None]:
         """One process of each host passes the block before the others of that host enter it."""
@@ -207,10 +221,13 @@ class Ranks:
 
     def _await(self, key: str) -> Any:
         """What another process tells, however long that takes."""
-        while not self._ask(lambda store: store.check([key])):
+        return json.loads(self._wait_for(key))
+
+    def _wait_for(self, key: str) -> bytes:
+        while not self.has(key):
             self.check()
             time.sleep(POLL)
-        return json.loads(self._ask(lambda store: store.get(key)))
+        return self._ask(lambda store: store.get(key))
 
     def _reached(self, keys: Sequence[str], patience: float) -> bool:
         """Whether all that is waited for was told in so many seconds."""

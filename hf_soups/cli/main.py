@@ -53,7 +53,7 @@ def main() -> None:
 def group(context: click.Context) -> None:
     """Model soups for the Hugging Face Hub: merge fine-tunes of one model, choose the best soup by
     measuring it, and push it back with its card."""
-    if context.invoked_subcommand != "merge":  # the one command that several processes share
+    if context.invoked_subcommand not in ("merge", "evaluate"):  # the commands that several processes share
         alone()
 
 
@@ -194,8 +194,18 @@ def evaluate(
 ) -> None:
     """Measure the base, every ingredient, their soup and their ensemble; write nothing."""
     printer = _printer(format_, as_json, quiet)
-    recipe = _recipe(source, {**changes, "token": token})
-    results = pipeline.evaluate(recipe, token=token, local=local, device=device, trust_remote_code=trust_remote_code)
+    with joined() as processes:
+        results = pipeline.evaluate(
+            source[0] if len(source) == 1 else list(source),
+            token=token,
+            local=local,
+            device=device,
+            ranks=processes,
+            trust_remote_code=trust_remote_code,
+            **changes,
+        )
+        if not processes.is_first:
+            return
     if printer.format == "json":
         printer.json(results.to_json())
     elif printer.human:

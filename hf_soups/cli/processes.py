@@ -1,4 +1,4 @@
-"""Commands under torchrun or accelerate: `merge` shares its work, everything else is the first process's."""
+"""Commands under torchrun or accelerate: `merge` and `evaluate` share their work, all else is the first process's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hf_soups.errors import SoupError
 
 @contextmanager
 def joined() -> Iterator[ranks.Ranks]:
-    """The processes of this merge; only the first one speaks, also of what went wrong elsewhere."""
+    """The processes of this command; only the first one speaks, also of what went wrong elsewhere."""
     if reason := ranks.doubt(os.environ):
         click.echo(f"one process: {reason}", err=True)
     if "WORLD_SIZE" in os.environ:

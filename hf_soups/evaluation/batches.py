@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.int64]
+Keep = Callable[[Rows, list[Any]], None]  # hears of rows and of the answers to them
 SMALLEST = (4, 8, 16)  # rows of the least part, tried in turn: below 4, torch's float32 products on x86 sum otherwise
 
 
@@ -36,7 +37,7 @@ class Batches(Sequence[Part]):
         batches: Sequence[Part],
         answer: Callable[[Rows, int], list[Any]],
         workers: Any = map,
-        keep: Callable[[Rows, list[Any]], None] | None = None,
+        keep: Keep | None = None,
     ) -> None:
         self._batches = batches
         self._answer = answer

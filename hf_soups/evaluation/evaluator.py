@@ -27,7 +27,7 @@ from hf_soups.recipe import Measure
 
 if TYPE_CHECKING:
     from hf_soups.evaluation.batches import Batches
-    from hf_soups.evaluation.gradual import Answered, Enough
+    from hf_soups.evaluation.gradual import Answered, Enough, Question, Share
     from hf_soups.evaluation.tasks.base import Task
     from hf_soups.recipe import Evaluate
 
@@ -106,12 +106,14 @@ class Evaluator:
         *,
         datasets: Iterable[str] | None = None,
         name: str | None = None,
+        share: Share | None = None,
     ) -> dict[str, Outputs]:
         """Dataset → answers of one model, which is built at most once, only for what was never computed, and not kept.
 
         identity: exactly which weights: repo@sha, content hash, or hash of a soup's recipe.
         settings: what else decides the answers and is known without the model: {"tokenizer": its hash}.
         name: what people who look into the cache read; default: the identity.
+        share: as of `gradual.Question`.
         """
         built: list[tuple[Any, Any]] = []
 
@@ -121,9 +123,21 @@ class Evaluator:
             return built[0]
 
         names = self.datasets if datasets is None else datasets
-        return {dataset: self.answered(identity, once, settings, dataset, name=name).whole() for dataset in names}
+        questions = {one: self.question(identity, once, settings, one, name=name, share=share) for one in names}
+        return {dataset: self.answered(question).whole() for dataset, question in questions.items()}
 
     def answered(
+        self, question: Question, *, hardness: NDArray[np.float64] | None = None, enough: Enough | None = None
+    ) -> Answered:
+        """Answers to a question of `question`, to all rows or until there are enough; see `gradual.answer`."""
+        from hf_soups.evaluation.gradual import answer
+
+        found = answer(question, self.cache, hardness=hardness, enough=enough)
+        if found.complete:
+            self.task.check(found.whole(), question.examples, f"{question.about['model']} on {question.dataset}")
+        return found
+
+    def question(
         self,
         identity: str,
         load: Model,
@@ -131,34 +145,41 @@ class Evaluator:
         dataset: str,
         *,
         name: str | None = None,
-        hardness: NDArray[np.float64] | None = None,
-        enough: Enough | None = None,
-    ) -> Answered:
-        """Answers of one model to a dataset, to all rows or until there are enough; see `gradual.answer`."""
-        from hf_soups.evaluation.gradual import Question, answer
+        share: Share | None = None,
+    ) -> Question:
+        """What one model is asked about a dataset; arguments as of `outputs`, `share` as of `gradual.Question`."""
+        from hf_soups.evaluation.gradual import Question
 
         examples = self.examples(dataset)
+        known = None if settings is None else (dataset, json.dumps(dict(settings), sort_keys=True))
 
         def encode(model: Any, processor: Any) -> Sequence[Any]:
-            known = (dataset, json.dumps(dict(settings or {}), sort_keys=True))
-            if settings is None or known not in self._encoded:
-                self._encoded[known] = self.task.encode(model, processor, examples, self._max_length)
+            if known is None or known not in self._encoded:
+                items = self.task.encode(model, processor, examples, self._max_length)
+                if known is None:
+                    return items
+                self._encoded[known] = items
             return self._encoded[known]
 
         def least(batches: Batches) -> int | None:
-            known = (dataset, json.dumps(dict(settings or {}), sort_keys=True))
-            if settings is None or known not in self._least:
+            if known is None:
+                return batches.least()
+            if known not in self._least:
                 self._least[known] = batches.least()
             return self._least[known]
 
-        key = self.key(identity, dataset, settings)
-        about = {"task": self.task.name, "dataset": examples.source.title, "model": name or identity}
-        alike = encode if self.task.encodes_alike else None
-        question = Question(self.task, examples, key, load, self.way, alike, least, about=about)
-        found = answer(question, self.cache, hardness=hardness, enough=enough)
-        if found.complete:
-            self.task.check(found.whole(), examples, f"{identity} on {dataset}")
-        return found
+        return Question(
+            self.task,
+            dataset,
+            examples,
+            self.key(identity, dataset, settings),
+            load,
+            self.way,
+            encode=encode if self.task.encodes_alike else None,
+            least=least,
+            **({"share": share} if share else {}),
+            about={"task": self.task.name, "dataset": examples.source.title, "model": name or identity},
+        )
 
     def measure(
         self, identity: str, load: Model, benchmark: str, settings: Mapping[str, str] | None = None

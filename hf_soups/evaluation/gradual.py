@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hf_soups.evaluation.batches import Batches, Part, Rows, ease, hardest_first
+from hf_soups.evaluation.batches import Batches, Keep, Part, Rows, ease, hardest_first
 from hf_soups.evaluation.outputs import Outputs, assemble, joined, take
 from hf_soups.evaluation.predict import answering
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Model = Callable[[], tuple[Any, Any]]  # builds (model, processor), only when an answer is missing
 Enough = Callable[[Rows, Outputs], bool]  # rows that are answered, and the answers: whether no more are needed
-Share = Callable[[Batches, Sequence[Part]], Generator[tuple[Part, list[Any]], None, None]]
+Share = Callable[["Question", Batches, Sequence[Part]], Generator[tuple[Part, list[Any]], None, None]]
 ASKED = 200  # times at most that somebody is asked whether there are enough answers: asking takes time too
 
 
@@ -30,7 +30,7 @@ ASKED = 200  # times at most that somebody is asked whether there are enough ans
 class Question:
     """One model's answers to one dataset, and how they are made.
 
-    key: under which they are kept. load, way: what `answering` is given.
+    dataset: its name in the evaluation. key: under which they are kept. load, way: what `answering` is given.
     encode: gives the rows as the task encodes them, for a model and its processor; default: the task does.
     least: how many rows of a batch can be run without the others; default: all of them belong together.
     share: runs parts of the batches, here and wherever help is; default: here.
@@ -38,13 +38,14 @@ class Question:
     """
 
     task: Task
+    dataset: str
     examples: Examples
     key: str
     load: Model
     way: Mapping[str, Any]
     encode: Callable[[Any, Any], Sequence[Any]] | None = None
     least: Callable[[Batches], int | None] = lambda batches: None
-    share: Share = Batches.run
+    share: Share = lambda question, batches, parts: batches.run(parts)
     about: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -75,6 +76,17 @@ class Answered:
     def whole(self) -> Outputs:
         """All answers, in the order of the examples."""
         return take(self.outputs, np.argsort(self.rows))
+
+
+@contextmanager
+def opened(question: Question, keep: Keep | None = None) -> Iterator[Batches]:
+    """The model, ready to answer the question batch by batch."""
+    model, processor = question.load()
+    items = question.encode(model, processor) if question.encode else None
+    with answering(
+        question.task, model, processor, question.examples, items=items, keep=keep, **question.way
+    ) as batches:
+        yield batches
 
 
 def answer(
@@ -124,17 +136,12 @@ def _made(
     question: Question, cache: Predictions, known: Sequence[Piece], hardness: NDArray[np.float64] | None
 ) -> Generator[Piece, None, None]:
     """All rows, part by part in their order; the model is run on those that are not known."""
-    model, processor = question.load()
-    items = question.encode(model, processor) if question.encode else None
     there = _Known(known)
-    with (
-        cache.gathering(question.key) as keep,
-        answering(question.task, model, processor, question.examples, items=items, keep=keep, **question.way) as made,
-    ):
+    with cache.gathering(question.key) as keep, opened(question, keep) as made:
         parts = list(made) if hardness is None else hardest_first(made, hardness, question.least(made))
         found = [there.answers(part.rows) for part in parts]
         missing = [part for part, one in zip(parts, found, strict=True) if one is None]
-        with closing(question.share(made, missing)) as running:
+        with closing(question.share(question, made, missing)) as running:
             for part, one in zip(parts, found, strict=True):
                 yield part.rows, assemble(next(running)[1]) if one is None else one
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_soups.errors import EvaluationError
-from hf_soups.evaluation.batches import Batches, in_batches
+from hf_soups.evaluation.batches import Batches, Keep, in_batches
 from hf_soups.evaluation.outputs import Outputs, assemble, finite
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def answering(
     max_length: int | None = None,
     dtype: str = "float32",
     items: Sequence[Any] | None = None,
-    keep: Callable[[NDArray[np.int64], list[Any]], None] | None = None,
+    keep: Keep | None = None,
 ) -> Iterator[Batches]:
     """A model ready to answer, batch by batch.
 

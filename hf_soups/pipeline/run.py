@@ -116,7 +116,12 @@ def run(recipe: Recipe, options: Options) -> Outcome:
         selection = select_without_data(pinned, headers)
     else:
         pinned, candidates = candidates_for(
-            pinned, headers, opener, options.token, trust_remote_code=options.trust_remote_code
+            pinned,
+            headers,
+            opener,
+            options.token,
+            options.ranks,
+            trust_remote_code=options.trust_remote_code,
         )
         opened = candidates.open
         listener.loaded(list(candidates.evaluator.reports.values()))

@@ -16,13 +16,14 @@ from hf_soups.checkpoint import ShardWriter, Spec, layout
 from hf_soups.engine import Device, choose
 from hf_soups.errors import CheckpointError, RecipeError, SoupError
 from hf_soups.hub.opening import Opener
+from hf_soups.pipeline.crew import DATA, QUESTION, answer_share, candidates_here, portable, received
 from hf_soups.planning import Plan
 from hf_soups.ranks import Ranks
-from hf_soups.recipe import loads, parse_weights, to_yaml
 from hf_soups.soup import Soup
 
 if TYPE_CHECKING:
     from hf_soups.pipeline.run import Options
+    from hf_soups.selection.candidates import Candidates
 
 APPEARS = 30.0  # seconds after which a new folder is seen through any network file system's caches
 
@@ -100,31 +101,40 @@ def invite(soup: Soup, options: Options, ranks: Ranks, writes: bool) -> None:
     """Tell the other processes which soup it is. writes: whether a folder of it will follow."""
     if ranks.size == 1:
         return
-    recipe = replace(soup.recipe, select=None, evaluate=None, weights=None)
-    task = {"recipe": to_yaml(recipe), "stream": options.stream, "writes": writes, "versions": _deciding()}
-    task["device"] = kind(soup.device)
-    task["weights"] = soup.recipe.weights and soup.recipe.weights.to_json()  # YAML would only name their file
-    ranks.share(task | {"inputs": lock.inputs(soup)})
+    recipe = portable(replace(soup.recipe, select=None, evaluate=None))
+    task = {"about": "soup", **recipe, "stream": options.stream, "writes": writes, "versions": _deciding()}
+    ranks.share({**task, "device": kind(soup.device), "inputs": lock.inputs(soup)})
     with ranks.first_of_host():
         pass  # the soup's files are here already
 
 
-def assist(options: Options) -> Soup:
-    """What every process but the first does of a merge; the soup, when its files are written.
+def assist(options: Options) -> Soup | None:
+    """What every process but the first does: its share of each question, then its files of the soup.
 
+    Returns the soup, when its files are written; None where the first process only evaluates.
     Raises SoupError if it sees other inputs than the first process, or not its output folder.
     """
+    ranks, opener = options.ranks, Opener(options.token, options.local)
+    candidates: Candidates | None = None
+    while (task := ranks.share()) is not None:
+        if task["about"] == DATA:
+            candidates = candidates_here(task, opener.pull, own_device(task["device"], ranks), options)
+        elif task["about"] == QUESTION and candidates is not None:
+            answer_share(candidates, task, ranks)
+        else:
+            return _help_to_write(task, opener, options)
+    return None
+
+
+def _help_to_write(task: Mapping[str, Any], opener: Opener, options: Options) -> Soup:
     ranks = options.ranks
-    task = ranks.share()
     if task["versions"] != _deciding():
         there = task["versions"]
         differing = [f"{n} {v} here and {there.get(n)} there" for n, v in _deciding().items() if there.get(n) != v]
         raise SoupError(f"other versions than in process 0: {', '.join(differing)}; install the same everywhere")
-    opener = Opener(options.token, options.local)
     with ranks.first_of_host():
         opened = opener.headers if task["stream"] else opener.pull
-        recipe = replace(loads(task["recipe"]), weights=task["weights"] and parse_weights(task["weights"]))
-        soup = Soup(recipe, opened, device=own_device(task["device"], ranks))
+        soup = Soup(received(task), opened, device=own_device(task["device"], ranks))
     if task["inputs"] != lock.inputs(soup):
         raise CheckpointError("the ingredients here are other files than process 0 sees; use the same on every host")
     opener.reading.ahead = task["stream"]

@@ -11,6 +11,9 @@ from hf_soups.checkpoint import Checkpoint
 from hf_soups.errors import RecipeError
 from hf_soups.hub.opening import Opener
 from hf_soups.pipeline.choose import target
+from hf_soups.pipeline.crew import invite_to_evaluate
+from hf_soups.pipeline.share import kind
+from hf_soups.ranks import Ranks
 from hf_soups.recipe import Recipe
 from hf_soups.selection import Selection
 from hf_soups.soup import Soup
@@ -25,12 +28,13 @@ FITTED_ROLES = ("fit", "calibrate")  # whose rows say nothing of how good anythi
 
 
 def candidates_for(
-    recipe: Recipe, soup: Soup, opener: Opener, token: str | None, *, trust_remote_code: bool = False
+    recipe: Recipe, soup: Soup, opener: Opener, token: str | None, ranks: Ranks, *, trust_remote_code: bool = False
 ) -> tuple[Recipe, Candidates]:
     """The recipe with its datasets pinned, and what scores soups of it.
 
     soup: of all ingredients, from headers: its config says which task and labels these models have; its device
         computes the others too.
+    ranks: the processes that answer together.
     trust_remote_code: whether metrics that bring their own code may run it.
     """
     from hf_soups.evaluation import tasks
@@ -53,7 +57,8 @@ def candidates_for(
         for name, data in settled.items()
     }
     pinned = replace(recipe, evaluate=replace(asked, metrics=asked.metrics or evaluator.asked, datasets=datasets))
-    return pinned, Candidates(evaluator, opener.pull, soup.device)
+    crew = invite_to_evaluate(pinned, labels, kind(soup.device), ranks)
+    return pinned, Candidates(evaluator, opener.pull, soup.device, crew)
 
 
 def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -> Results:

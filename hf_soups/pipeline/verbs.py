@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_soups.engine import choose
+from hf_soups.errors import SoupError
 from hf_soups.evaluation.measures import refuse_untrusted
 from hf_soups.hub.opening import Opener
 from hf_soups.hub.push import push as push_folder
@@ -14,7 +15,7 @@ from hf_soups.pipeline.ask import Source, make_recipe
 from hf_soups.pipeline.listener import Listener
 from hf_soups.pipeline.prepare import prepare
 from hf_soups.pipeline.run import Options, run
-from hf_soups.pipeline.share import assist
+from hf_soups.pipeline.share import assist, own_device
 from hf_soups.pipeline.stream import check_stream
 from hf_soups.pipeline.taste import candidates_for, taste
 from hf_soups.pipeline.write import Made, write
@@ -24,6 +25,7 @@ from hf_soups.soup import Soup
 
 if TYPE_CHECKING:
     from hf_soups.evaluation.results import Results
+    from hf_soups.recipe import Recipe
 
 
 def merge(
@@ -68,7 +70,10 @@ def merge(
     )
     with options.ranks as processes:
         if not processes.is_first:
-            return assist(options)
+            made = assist(options)
+            if made is None:
+                raise SoupError("process 0 ended without a soup")
+            return made
         return run(make_recipe(source, hub=push_to_hub, token=token, stream=stream, **changes), options).soup
 
 
@@ -102,19 +107,42 @@ def evaluate(
     token: str | None = None,
     local: str | Path | None = None,
     device: str = "auto",
+    ranks: Ranks | None = None,
     trust_remote_code: bool = False,
     **changes: Any,
 ) -> Results:
     """The table of base, every ingredient, the soup of all, and the ensemble; nothing is written.
 
-    device, trust_remote_code: as in `Options`.
+    device, trust_remote_code: as in `Options`. ranks: the processes that evaluate together, from
+        `hf_soups.ranks.join()`; every one of them calls this.
     changes: as for `make_recipe`; `dataset` where the recipe has no evaluate section.
     """
-    recipe = make_recipe(source, token=token, **changes)
-    refuse_untrusted(recipe.evaluate, trust_remote_code)
-    opener = Opener(token, Path(local) if local else None)
-    pinned, _, headers = prepare(recipe, opener, choose(device))
-    pinned, candidates = candidates_for(pinned, headers, opener, token, trust_remote_code=trust_remote_code)
+    options = Options(
+        token=token,
+        local=Path(local) if local else None,
+        device=device,
+        ranks=ranks or Ranks(),
+        trust_remote_code=trust_remote_code,
+    )
+    with options.ranks as processes:
+        if not processes.is_first:
+            assist(options)
+            from hf_soups.evaluation.results import Results
+
+            return Results.from_json(processes.share())
+        results = _evaluate(make_recipe(source, token=token, **changes), options)
+        processes.share(None)  # there are no more questions
+        processes.share(results.to_json())
+        return results
+
+
+def _evaluate(recipe: Recipe, options: Options) -> Results:
+    refuse_untrusted(recipe.evaluate, options.trust_remote_code)
+    opener = Opener(options.token, options.local)
+    pinned, _, headers = prepare(recipe, opener, own_device(options.device, options.ranks))
+    pinned, candidates = candidates_for(
+        pinned, headers, opener, options.token, options.ranks, trust_remote_code=options.trust_remote_code
+    )
     return taste(pinned, candidates, None)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hf_soups.checkpoint import Checkpoint
 from hf_soups.engine import Device
+from hf_soups.errors import SelectionError
 from hf_soups.evaluation.benchmarks import Measured
 from hf_soups.evaluation.bounds import best_possible, difficulty
 from hf_soups.evaluation.evaluator import Evaluator
@@ -23,6 +24,9 @@ from hf_soups.selection.trace import Tried
 from hf_soups.soup import Open, Soup
 from hf_soups.soup.assets import SoupAssets
 
+if TYPE_CHECKING:
+    from hf_soups.evaluation.gradual import Question, Share
+
 INPUT_FILES = (  # parts of the names of files that decide what a model is fed, and how it answers
     "tokeniz", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "sentencepiece", "processor",
     ".model", ".spm", ".tiktoken",
@@ -30,17 +34,28 @@ INPUT_FILES = (  # parts of the names of files that decide what a model is fed, 
 )  # fmt: skip
 
 
+class Crew(Protocol):
+    """Other processes that open the same models and data."""
+
+    def sharing(self, recipe: Recipe) -> Share:
+        """What deals parts of batches out, to be answered by the model of a recipe."""
+
+
 class Candidates:
     """Scores recipes without writing them.
 
     open: gives the checkpoint of an ingredient; each is opened once.
     device: what computes the soups; default: this machine's processors.
+    crew: other processes that answer their share of each question; default: there are none.
     Only one model is in memory, and refilled for each candidate whose predictions are not known yet.
     """
 
-    def __init__(self, evaluator: Evaluator, open: Open, device: Device | None = None) -> None:
+    def __init__(
+        self, evaluator: Evaluator, open: Open, device: Device | None = None, crew: Crew | None = None
+    ) -> None:
         self.evaluator = evaluator
         self.device = device
+        self.crew = crew
         self._source = open
         self._opened: dict[tuple[Any, ...], Checkpoint] = {}
         self._model: tuple[bytes, Any] | None = None
@@ -99,12 +114,8 @@ class Candidates:
             bound = best_possible(how, outputs, taken(references, rows), taken(references, rest))
             return bound is not None and not accepts(bound, best, tie, sign)
 
-        checkpoint = self.checkpoint(recipe)
         answered = evaluator.answered(
-            checkpoint.fingerprint(),
-            lambda: self._load(checkpoint),
-            settings_of(checkpoint),
-            dataset,
+            self.question(self.checkpoint(recipe), dataset),
             hardness=hardness,
             enough=None if hardness is None else enough,
         )
@@ -127,14 +138,37 @@ class Candidates:
 
     def outputs(self, checkpoint: Checkpoint, datasets: Iterable[str] | None = None) -> Mapping[str, Outputs]:
         """Answers to the named datasets (default: all), from the cache where they were made before."""
-        settings = settings_of(checkpoint)
         return self.evaluator.outputs(
             checkpoint.fingerprint(),
             lambda: self._load(checkpoint),
-            settings,
+            settings_of(checkpoint),
             datasets=datasets,
             name=checkpoint.origin.name,
+            share=self._share(checkpoint),
         )
+
+    def question(self, checkpoint: Checkpoint, dataset: str) -> Question:
+        """What a model is asked about a dataset."""
+        return self.evaluator.question(
+            checkpoint.fingerprint(),
+            lambda: self._load(checkpoint),
+            settings_of(checkpoint),
+            dataset,
+            name=checkpoint.origin.name,
+            share=self._share(checkpoint),
+        )
+
+    def _share(self, checkpoint: Checkpoint) -> Share | None:
+        return None if self.crew is None else self.crew.sharing(self._recipe_of(checkpoint))
+
+    def _recipe_of(self, checkpoint: Checkpoint) -> Recipe:
+        """The recipe of a model that this object opened."""
+        if isinstance(checkpoint, Soup):
+            return Recipe((Ingredient(checkpoint.recipe),)) if checkpoint.nested else checkpoint.recipe
+        for (model, subfolder, base), opened in self._opened.items():
+            if opened is checkpoint:
+                return Recipe((Ingredient(model, subfolder=subfolder, base=base),))
+        raise SelectionError(f"{checkpoint.origin.name}: was not opened here, so no other process can open it")
 
     def known(self, checkpoint: Checkpoint, dataset: str) -> Outputs | None:
         """Answers to a dataset if all of them are kept; nothing is run."""

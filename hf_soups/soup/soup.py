@@ -55,6 +55,7 @@ class Soup(Checkpoint):
             bases=tuple(dict.fromkeys(b for i in self.ingredients for b in i.origin.bases)),
         )
         self.aliases = self._find_aliases()
+        self.nested = nested
         self._wide = nested and recipe.output.dtype is None
         self._desks = local()
         self._rules = Rules(self, self._desk)
