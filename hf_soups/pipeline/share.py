@@ -16,7 +16,7 @@ from hf_soups.checkpoint import ShardWriter, Spec, layout
 from hf_soups.engine import Device, choose
 from hf_soups.errors import CheckpointError, RecipeError, SoupError
 from hf_soups.hub.opening import Opener
-from hf_soups.pipeline.crew import DATA, QUESTION, answer_share, candidates_here, portable, received
+from hf_soups.pipeline.peers import DATA, QUESTION, answer_share, candidates_here, portable, received
 from hf_soups.planning import Plan
 from hf_soups.ranks import Ranks
 from hf_soups.soup import Soup

@@ -11,7 +11,7 @@ from hf_soups.checkpoint import Checkpoint
 from hf_soups.errors import RecipeError
 from hf_soups.hub.opening import Opener
 from hf_soups.pipeline.choose import target
-from hf_soups.pipeline.crew import invite_to_evaluate
+from hf_soups.pipeline.peers import invite_to_evaluate
 from hf_soups.pipeline.share import kind
 from hf_soups.ranks import Ranks
 from hf_soups.recipe import Recipe
@@ -57,8 +57,8 @@ def candidates_for(
         for name, data in settled.items()
     }
     pinned = replace(recipe, evaluate=replace(asked, metrics=asked.metrics or evaluator.asked, datasets=datasets))
-    crew = invite_to_evaluate(pinned, labels, kind(soup.device), ranks)
-    return pinned, Candidates(evaluator, opener.pull, soup.device, crew)
+    peers = invite_to_evaluate(pinned, labels, kind(soup.device), ranks)
+    return pinned, Candidates(evaluator, opener.pull, soup.device, peers)
 
 
 def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -> Results:

@@ -34,7 +34,7 @@ INPUT_FILES = (  # parts of the names of files that decide what a model is fed, 
 )  # fmt: skip
 
 
-class Crew(Protocol):
+class Peers(Protocol):
     """Other processes that open the same models and data."""
 
     def sharing(self, recipe: Recipe) -> Share:
@@ -46,16 +46,16 @@ class Candidates:
 
     open: gives the checkpoint of an ingredient; each is opened once.
     device: what computes the soups; default: this machine's processors.
-    crew: other processes that answer their share of each question; default: there are none.
+    peers: other processes that answer their share of each question; default: there are none.
     Only one model is in memory, and refilled for each candidate whose predictions are not known yet.
     """
 
     def __init__(
-        self, evaluator: Evaluator, open: Open, device: Device | None = None, crew: Crew | None = None
+        self, evaluator: Evaluator, open: Open, device: Device | None = None, peers: Peers | None = None
     ) -> None:
         self.evaluator = evaluator
         self.device = device
-        self.crew = crew
+        self.peers = peers
         self._source = open
         self._opened: dict[tuple[Any, ...], Checkpoint] = {}
         self._model: tuple[bytes, Any] | None = None
@@ -159,7 +159,7 @@ class Candidates:
         )
 
     def _share(self, checkpoint: Checkpoint) -> Share | None:
-        return None if self.crew is None else self.crew.sharing(self._recipe_of(checkpoint))
+        return None if self.peers is None else self.peers.sharing(self._recipe_of(checkpoint))
 
     def _recipe_of(self, checkpoint: Checkpoint) -> Recipe:
         """The recipe of a model that this object opened."""

@@ -122,12 +122,12 @@ def test_one_process_needs_no_model_after_two(recipe: Recipe, caches: Any) -> No
 def test_other_data_on_another_host_are_refused(
     recipe: Recipe, caches: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hf_soups.pipeline import crew
+    from hf_soups.pipeline import peers
 
     caches("cache")
     monkeypatch.setattr(ranks, "BEAT", 0.05)
     other = str(data(tmp_path / "other.csv", 5))
-    real = crew.received
+    real = peers.received
 
     def elsewhere(content: Any) -> Recipe:  # as if another host had other rows in its file
         found = real(content)
@@ -136,7 +136,7 @@ def test_other_data_on_another_host_are_refused(
         sets = {**found.evaluate.datasets, "validation": Data(other, "select")}
         return replace(found, evaluate=replace(found.evaluate, datasets=sets))
 
-    monkeypatch.setattr(crew, "received", elsewhere)
+    monkeypatch.setattr(peers, "received", elsewhere)
     first, second = both(lambda p: merge(recipe, ranks=p))
     assert isinstance(second, SoupError) and "the data validation here are not those that process 0 sees" in str(second)
     assert isinstance(first, Stopped) and "process 1 of 2 on there" in str(first)
@@ -147,7 +147,7 @@ def test_answers_come_in_the_order_of_the_parts(size: int) -> None:
     """Whoever answers, and however many there are."""
     from hf_soups.evaluation.batches import Batches
     from hf_soups.evaluation.outputs import Ragged, assemble
-    from hf_soups.pipeline.crew import _packed, _unpacked
+    from hf_soups.pipeline.peers import _packed, _unpacked
 
     parts = [Part(np.arange(4 * i, 4 * i + 4), 3) for i in range(10)]
     batches = Batches(parts, lambda rows, width: [np.full((int(r) % 3 + 1, 2), r, np.float32) for r in rows])
