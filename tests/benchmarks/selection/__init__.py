@@ -1,0 +1,1 @@
+"""What choosing costs on sixteen real fine-tunes: `python -m tests.benchmarks.selection --help`."""
