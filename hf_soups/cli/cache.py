@@ -36,6 +36,7 @@ def _duration(context: click.Context, option: click.Parameter, value: str | None
 @click.option("--max-size", metavar="S", help="The least recently used, until the rest fits into 1GB.")
 @click.option("--all", "everything", is_flag=True, help="All of it.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--cache", "place", metavar="DIR", help="Another folder than your own: what merge --cache DIR filled.")
 @FORMAT
 def cache(
     prune: bool,
@@ -43,6 +44,7 @@ def cache(
     max_size: str | None,
     everything: bool,
     yes: bool,
+    place: str | None,
     format_: str,
     as_json: bool,
     quiet: bool,
@@ -63,7 +65,10 @@ def cache(
     if prune and criteria == everything:
         raise click.UsageError("prune what? Give --older-than 30d, --max-size 1GB or both, or --all")
     limit = None if max_size is None else parse_size(max_size, "--max-size")
-    folder, found = default_folder(), entries()
+    if place is not None and place.startswith("hf://"):
+        raise click.UsageError(f"--cache {place}: only folders are listed; a dataset's files are seen on its page")
+    folder = default_folder() if place is None else Path(place).expanduser()
+    found = entries(folder)
     chosen = found
     if prune and not everything:
         chosen = to_prune(found, older_than=older_than, max_size=limit)
@@ -75,7 +80,7 @@ def cache(
             raise click.UsageError(f"{question} Nobody can be asked here; add --yes")
         if chosen and not yes:
             click.confirm(question, err=True, abort=True)
-        freed = remove(chosen)
+        freed = remove(chosen, folder)
     if printer.format == "json":
         listed = [entry.to_json() for entry in chosen]
         printer.json({"folder": str(folder), "bytes": total, "pruned": prune, "freed": freed, "entries": listed})

@@ -13,8 +13,8 @@ import click
 
 import hf_soups
 from hf_soups import pipeline, ranks
-from hf_soups.cli.cache import cache
-from hf_soups.cli.options import FORMAT, SOURCE, STREAM, TRUST
+from hf_soups.cli.cache import cache as cache_command
+from hf_soups.cli.options import CACHE, FORMAT, SOURCE, STREAM, TRUST
 from hf_soups.cli.output import Printer, show_plan, show_results
 from hf_soups.cli.output import printer_for as _printer
 from hf_soups.cli.processes import alone, joined
@@ -73,6 +73,7 @@ def _recipe(source: tuple[str, ...], changes: dict[str, Any]) -> Recipe:
 @click.option("--create-pr", is_flag=True, help="Publish as a pull request.")
 @click.option("--dry-run", is_flag=True, help="Stop after the plan.")
 @click.option("--print-recipe", is_flag=True, help="Print the recipe that these options mean, and stop.")
+@CACHE
 @TRUST
 @FORMAT
 def merge(
@@ -85,6 +86,7 @@ def merge(
     create_pr: bool,
     dry_run: bool,
     print_recipe: bool,
+    cache: str | None,
     trust_remote_code: bool,
     local: str | None,
     token: str | None,
@@ -123,6 +125,7 @@ def merge(
             listener=Screen(printer),
             ranks=processes,
             trust_remote_code=trust_remote_code,
+            cache=cache,
         )
         if not processes.is_first:
             pipeline.assist(options)
@@ -179,10 +182,12 @@ def _show(printer: Printer, made: Any) -> None:
 
 @group.command()
 @SOURCE
+@CACHE
 @TRUST
 @FORMAT
 def evaluate(
     source: tuple[str, ...],
+    cache: str | None,
     trust_remote_code: bool,
     local: str | None,
     token: str | None,
@@ -200,8 +205,10 @@ def evaluate(
             token=token,
             local=local,
             device=device,
+            listener=Screen(printer),
             ranks=processes,
             trust_remote_code=trust_remote_code,
+            cache=cache,
             **changes,
         )
         if not processes.is_first:
@@ -241,7 +248,7 @@ def finetune(sweep: str, out: str, format_: str, as_json: bool, quiet: bool) -> 
             printer.data(str(folder))
 
 
-group.add_command(cache)
+group.add_command(cache_command)
 
 
 @group.command()

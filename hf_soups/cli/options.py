@@ -70,3 +70,9 @@ STREAM = click.option(
 TRUST = click.option(
     "--trust-remote-code", is_flag=True, help="Let metrics `evaluate:...` of the recipe run their code on this machine."
 )
+
+CACHE = click.option(
+    "--cache",
+    metavar="DIR | hf://datasets/ORG/NAME",
+    help="Where predictions are kept: a folder, which hosts may share, or a dataset of the Hub.",
+)

@@ -26,7 +26,7 @@ FORMAT = "2"  # raise it when the way of predicting changes: batches, padding, a
 
 
 class Predictions:
-    """A folder of predictions. It may be deleted at any time, and shared by processes.
+    """A folder of predictions. It may be deleted at any time, and shared by processes, also of several hosts.
 
     hits, misses: how often an answer was found, and how often it had to be computed, by this object.
     rows: how many rows models were run on for it, batch by batch.
@@ -37,7 +37,19 @@ class Predictions:
         self.hits = 0
         self.misses = 0
         self.rows = 0
+        self._asked: set[str] = set()
         self._lock = threading.Lock()
+
+    @property
+    def asked(self) -> list[str]:
+        """The keys that were looked for or kept through this object, in order; from any thread."""
+        with self._lock:
+            return sorted(self._asked)
+
+    def files(self, key: str) -> list[Path]:
+        """What the folder holds under a key: the whole prediction, else its batches."""
+        whole = self._path(key)
+        return [whole] if whole.exists() else journal.parts(whole, key)
 
     def key(self, identity: str, fingerprint: str, settings: Mapping[str, str]) -> str:
         """64 hex digits.
@@ -72,7 +84,7 @@ class Predictions:
 
     def get(self, key: str) -> Outputs | None:
         """The answers kept under this key, if any."""
-        path = self._path(key)
+        path = self._asked_for(key)
         found = _read(path, key)
         self.hits += found is not None
         if found is not None:
@@ -94,16 +106,18 @@ class Predictions:
         together = np.zeros(len(outputs), np.int32)
         for number, (rows, _) in enumerate(batches):
             together[rows] = number
+        path = self._asked_for(key)
         with self._writing():
-            _write(self._path(key), key, outputs, together, about or {})
-            journal.remove(self._path(key), key)
+            _write(path, key, outputs, together, about or {})
+            journal.remove(path, key)
         return outputs
 
     def pieces(self, key: str) -> list[journal.Piece]:
         """All or some answers under this key, batch by batch."""
-        found = _read(self._path(key), key)
+        path = self._asked_for(key)
+        found = _read(path, key)
         if found is None:
-            return journal.read(self._path(key), key)
+            return journal.read(path, key)
         outputs, together = found
         self.hits += 1
         numbers = np.unique(together)
@@ -113,7 +127,7 @@ class Predictions:
     @contextmanager
     def gathering(self, key: str) -> Iterator[Callable[[NDArray[np.int64], Sequence[Any]], None]]:
         """What keeps each batch of a prediction, from any thread, before all of it is there."""
-        kept = journal.Journal(self._path(key), key)
+        kept = journal.Journal(self._asked_for(key), key)
         self.misses += 1
 
         def keep(rows: NDArray[np.int64], answers: Sequence[Any]) -> None:
@@ -134,8 +148,13 @@ class Predictions:
         except OSError as error:
             raise EvaluationError(
                 f"predictions cannot be kept in {self.folder}: {error.strerror or error}; "
-                "set HF_SOUPS_CACHE to a folder with room that may be written"
+                "set HF_SOUPS_CACHE, or --cache, to a folder with room that may be written"
             ) from error
+
+    def _asked_for(self, key: str) -> Path:
+        with self._lock:
+            self._asked.add(key)
+        return self._path(key)
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.arrow"
@@ -149,6 +168,11 @@ def default_folder() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     home = os.environ.get("HF_HOME") or os.path.join(cache, "huggingface")
     return Path(home).expanduser() / "hf_soups" / "predictions"
+
+
+def believed(path: Path, key: str) -> bool:
+    """Whether a file holds the whole prediction of a key, undamaged as its own checksum says."""
+    return _read(path, key) is not None
 
 
 def _write(path: Path, key: str, outputs: Outputs, batches: NDArray[np.int32], about: Mapping[str, str]) -> None:
@@ -179,6 +203,7 @@ def _read(path: Path, key: str) -> tuple[Outputs, NDArray[np.int32]] | None:
     try:
         with pa.OSFile(str(path), "rb") as file:
             table = pa.ipc.open_file(file).read_all()
+        table.validate(full=True)  # it may come from anywhere: no offset leads out of its buffers
         outputs = outputs_of(table.column("answers").combine_chunks())
         batches = table.column("batch").cast(pa.int32()).combine_chunks().to_numpy()  # raises where one is missing
         metadata = decoded(table.schema)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ class Journal:
 
         outputs = assemble(answers)
         batch = pa.RecordBatch.from_arrays([pa.array(rows, pa.int64()), column(outputs)], ["row", "answers"])
-        with self._lock:
+        with self._lock, _others_may_be_first():
             if self._writer is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = open(self._path, "wb")  # noqa: SIM115  (until `close`)
@@ -48,15 +50,16 @@ class Journal:
 
     def close(self) -> None:
         if self._writer is not None:
-            self._writer.close()
-            self._file.close()
+            with _others_may_be_first():
+                self._writer.close()
+                self._file.close()
 
 
 def read(whole: Path, key: str) -> list[Piece]:
     """Every batch that was kept under a key by any run, no row twice."""
     seen: set[int] = set()
     found = []
-    for path in _parts(whole, key):
+    for path in parts(whole, key):
         for rows, outputs in _batches(path, key):
             if seen.isdisjoint(rows.tolist()):
                 seen.update(rows.tolist())
@@ -66,11 +69,12 @@ def read(whole: Path, key: str) -> list[Piece]:
 
 def remove(whole: Path, key: str) -> None:
     """Forget the batches of a key, once all its answers are kept together."""
-    for path in _parts(whole, key):
+    for path in parts(whole, key):
         path.unlink(missing_ok=True)
 
 
-def _parts(whole: Path, key: str) -> list[Path]:
+def parts(whole: Path, key: str) -> list[Path]:
+    """The files that hold batches of a key."""
     return sorted(whole.parent.glob(f"{key}.*{SUFFIX}"))
 
 
@@ -82,6 +86,7 @@ def _batches(path: Path, key: str) -> list[Piece]:
         with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as stream:
             while True:
                 batch, metadata = stream.read_next_batch_with_custom_metadata()
+                batch.validate(full=True)
                 rows = batch.column("row").cast(pa.int64()).to_numpy()  # raises where one is missing
                 outputs = outputs_of(batch.column("answers"))
                 if (metadata or {}).get("sha256") != _proof(key, rows, outputs).encode():
@@ -90,6 +95,19 @@ def _batches(path: Path, key: str) -> list[Piece]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, pa.ArrowException):
         pass  # the end, or where it was cut off
     return found
+
+
+@contextmanager
+def _others_may_be_first() -> Iterator[None]:
+    """Goes on where another host has kept all answers of this key, and therefore removed the file that is open here.
+
+    On one host a removed file can still be written; on NFS that is ESTALE.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
 
 
 def _proof(key: str, rows: NDArray[np.int64], outputs: Outputs) -> str:

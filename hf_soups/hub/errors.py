@@ -42,6 +42,17 @@ def explained(what: str) -> Iterator[None]:
         raise HubError(f"{what}: {_first_line(error.__cause__ or error)}") from error
 
 
+def passing(error: HubError) -> bool:
+    """Whether the same request may succeed in a moment: the server was at fault, not the request."""
+    response = getattr(error.__cause__, "response", None)
+    return getattr(response, "status_code", None) in (500, 502, 503, 504)
+
+
+def moved(error: HubError) -> bool:
+    """Whether somebody else's commit came first."""
+    return getattr(getattr(error.__cause__, "response", None), "status_code", None) == 412
+
+
 def _status(error: Exception) -> str:
     response = getattr(error, "response", None)
     code = getattr(response, "status_code", None)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hf_soups.errors import HubError
 from hf_soups.hub import notes
-from hf_soups.hub.errors import explained
+from hf_soups.hub.errors import explained, passing
 
 ATTEMPTS = 3
 BLOCK = 1 << 22
@@ -34,7 +34,7 @@ def pull(repo: str, sha: str, names: Sequence[str], sha256: Mapping[str, str], t
                 )
             break
         except HubError as error:  # the client itself does not repeat file requests that failed with 5xx
-            if attempt == ATTEMPTS or not _passing(error):
+            if attempt == ATTEMPTS or not passing(error):
                 raise
             time.sleep(attempt)
     if folder is None:
@@ -45,11 +45,6 @@ def pull(repo: str, sha: str, names: Sequence[str], sha256: Mapping[str, str], t
         if name in sha256:
             _prove(folder / name, sha256[name], f"{repo}@{sha[:12]}/{name}")
     return folder
-
-
-def _passing(error: HubError) -> bool:
-    response = getattr(error.__cause__, "response", None)
-    return getattr(response, "status_code", None) in (500, 502, 503, 504)
 
 
 def _prove(path: Path, expected: str, where: str) -> None:

@@ -13,6 +13,7 @@ from hf_soups.checkpoint import check_free, check_room
 from hf_soups.errors import CheckpointError, SelectionError
 from hf_soups.evaluation.measures import refuse_untrusted
 from hf_soups.hub.opening import Opener
+from hf_soups.hub.predictions import dataset_of, predictions
 from hf_soups.hub.push import Pushed
 from hf_soups.hub.push import push as push_folder
 from hf_soups.kernels import have_to_compile
@@ -66,6 +67,8 @@ class Options:
     device: what does the arithmetic: auto, cpu, cuda (all GPUs), cuda:0 (that one) or mps.
     ranks: the processes that write it together; the others call `assist` with the same options.
     trust_remote_code: let metrics of `evaluate` that the recipe names run their code.
+    cache: where predictions are kept: a folder, which hosts may share, or `hf://datasets/ORG/NAME`; default: the
+        user's own cache.
     """
 
     out: Path | None = None
@@ -80,6 +83,7 @@ class Options:
     listener: Listener = field(default_factory=Listener)
     ranks: Ranks = field(default_factory=Ranks)
     trust_remote_code: bool = False
+    cache: str | Path | None = None
 
 
 def run(recipe: Recipe, options: Options) -> Outcome:
@@ -89,6 +93,7 @@ def run(recipe: Recipe, options: Options) -> Outcome:
     """
     listener, repo = options.listener, recipe.output.hub
     refuse_untrusted(recipe.evaluate, options.trust_remote_code)
+    dataset_of(options.cache)  # said wrongly it is an error at once
     device = own_device(options.device, options.ranks)
     uploads = options.stream and options.out is None and repo is not None
     check_together(options.ranks, uploads)
@@ -115,21 +120,23 @@ def run(recipe: Recipe, options: Options) -> Outcome:
     if pinned.evaluate is None:
         selection = select_without_data(pinned, headers)
     else:
-        pinned, candidates = candidates_for(
-            pinned,
-            headers,
-            opener,
-            options.token,
-            options.ranks,
-            trust_remote_code=options.trust_remote_code,
-        )
-        opened = candidates.open
-        listener.loaded(list(candidates.evaluator.reports.values()))
-        selection = select(pinned, candidates, listener)
-        listener.tell("evaluating")
-        results = taste(pinned, candidates, selection)
-        if selection is not None and selection.strategy == "greedy":
-            selection = with_curves(pinned, selection, candidates)
+        with predictions(options.cache, options.token, listener.tell) as cache:
+            pinned, candidates = candidates_for(
+                pinned,
+                headers,
+                opener,
+                options.token,
+                options.ranks,
+                cache=cache,
+                trust_remote_code=options.trust_remote_code,
+            )
+            opened = candidates.open
+            listener.loaded(list(candidates.evaluator.reports.values()))
+            selection = select(pinned, candidates, listener)
+            listener.tell("evaluating")
+            results = taste(pinned, candidates, selection)
+            if selection is not None and selection.strategy == "greedy":
+                selection = with_curves(pinned, selection, candidates)
         listener.evaluated(results, selection)
         if selection is not None and selection.is_single and not options.allow_single:
             raise SelectionError(f"no soup beat {selection.kept[0]} on {selection.on}; --allow-single writes it alone")

@@ -19,6 +19,7 @@ from hf_soups.selection import Selection
 from hf_soups.soup import Soup
 
 if TYPE_CHECKING:
+    from hf_soups.evaluation.cache import Predictions
     from hf_soups.evaluation.examination import Line
     from hf_soups.evaluation.outputs import Outputs
     from hf_soups.evaluation.results import Kind, Results
@@ -28,7 +29,14 @@ FITTED_ROLES = ("fit", "calibrate")  # whose rows say nothing of how good anythi
 
 
 def candidates_for(
-    recipe: Recipe, soup: Soup, opener: Opener, token: str | None, ranks: Ranks, *, trust_remote_code: bool = False
+    recipe: Recipe,
+    soup: Soup,
+    opener: Opener,
+    token: str | None,
+    ranks: Ranks,
+    *,
+    cache: Predictions | None = None,
+    trust_remote_code: bool = False,
 ) -> tuple[Recipe, Candidates]:
     """The recipe with its datasets pinned, and what scores soups of it.
 
@@ -51,7 +59,7 @@ def candidates_for(
     asked = replace(recipe.evaluate, task=task, datasets=settled)
     if not asked.metrics and recipe.select is not None and recipe.select.metric is not None:
         asked = replace(asked, metrics=(recipe.select.metric,))
-    evaluator = Evaluator(asked, labels, token=token, seed=recipe.seed, trust_remote_code=trust_remote_code)
+    evaluator = Evaluator(asked, labels, cache, token=token, seed=recipe.seed, trust_remote_code=trust_remote_code)
     datasets = {
         name: replace(data, revision=evaluator.reports[name].source.revision or data.revision)
         for name, data in settled.items()

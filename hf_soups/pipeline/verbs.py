@@ -10,6 +10,7 @@ from hf_soups.engine import choose
 from hf_soups.errors import SoupError
 from hf_soups.evaluation.measures import refuse_untrusted
 from hf_soups.hub.opening import Opener
+from hf_soups.hub.predictions import dataset_of, predictions
 from hf_soups.hub.push import push as push_folder
 from hf_soups.pipeline.ask import Source, make_recipe
 from hf_soups.pipeline.listener import Listener
@@ -44,6 +45,7 @@ def merge(
     listener: Listener | None = None,
     ranks: Ranks | None = None,
     trust_remote_code: bool = False,
+    cache: str | Path | None = None,
     **changes: Any,
 ) -> Soup:
     """Make a soup: the whole main job, as far as the recipe asks for it.
@@ -67,6 +69,7 @@ def merge(
         listener=listener or Listener(),
         ranks=ranks or Ranks(),
         trust_remote_code=trust_remote_code,
+        cache=cache,
     )
     with options.ranks as processes:
         if not processes.is_first:
@@ -107,13 +110,15 @@ def evaluate(
     token: str | None = None,
     local: str | Path | None = None,
     device: str = "auto",
+    listener: Listener | None = None,
     ranks: Ranks | None = None,
     trust_remote_code: bool = False,
+    cache: str | Path | None = None,
     **changes: Any,
 ) -> Results:
     """The table of base, every ingredient, the soup of all, and the ensemble; nothing is written.
 
-    device, trust_remote_code: as in `Options`. ranks: the processes that evaluate together, from
+    device, listener, trust_remote_code, cache: as in `Options`. ranks: the processes that evaluate together, from
         `hf_soups.ranks.join()`; every one of them calls this.
     changes: as for `make_recipe`; `dataset` where the recipe has no evaluate section.
     """
@@ -121,8 +126,10 @@ def evaluate(
         token=token,
         local=Path(local) if local else None,
         device=device,
+        listener=listener or Listener(),
         ranks=ranks or Ranks(),
         trust_remote_code=trust_remote_code,
+        cache=cache,
     )
     with options.ranks as processes:
         if not processes.is_first:
@@ -138,12 +145,20 @@ def evaluate(
 
 def _evaluate(recipe: Recipe, options: Options) -> Results:
     refuse_untrusted(recipe.evaluate, options.trust_remote_code)
+    dataset_of(options.cache)
     opener = Opener(options.token, options.local)
     pinned, _, headers = prepare(recipe, opener, own_device(options.device, options.ranks))
-    pinned, candidates = candidates_for(
-        pinned, headers, opener, options.token, options.ranks, trust_remote_code=options.trust_remote_code
-    )
-    return taste(pinned, candidates, None)
+    with predictions(options.cache, options.token, options.listener.tell) as cache:
+        pinned, candidates = candidates_for(
+            pinned,
+            headers,
+            opener,
+            options.token,
+            options.ranks,
+            cache=cache,
+            trust_remote_code=options.trust_remote_code,
+        )
+        return taste(pinned, candidates, None)
 
 
 def push(

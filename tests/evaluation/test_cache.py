@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import signal
 import subprocess
@@ -125,6 +126,57 @@ Predictions({str(tmp_path)!r}).get_or_compute("ab" * 32, lambda: np.ones((4, 2),
     predictions = Predictions(tmp_path)
     assert dense(predictions.get_or_compute("ab" * 32, lambda: LOGITS)).tobytes() == LOGITS.tobytes()
     assert predictions.misses == 1
+
+
+def test_processes_that_share_a_folder_do_not_meet(tmp_path: Path) -> None:
+    """Two processes answer the same questions at once, batch by batch; a third one keeps reading."""
+    script = f"""
+import sys, time, numpy as np
+from hf_soups.evaluation.cache import Predictions
+cache = Predictions({str(tmp_path)!r})
+while not (cache.folder / "go").exists():
+    time.sleep(0.001)
+for number in range(30):
+    key = f"{{number % 10:064x}}"  # each of them three times
+    logits = np.full((6, 2), number % 10, np.float32)
+    with cache.gathering(key) as keep:
+        keep(np.arange(3), list(logits[:3]))
+        keep(np.arange(3, 6), list(logits[3:]))
+    cache.put(key, logits)
+"""
+    writers = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(2)]
+    (tmp_path / "go").touch()
+    reader = Predictions(tmp_path)
+    while any(writer.poll() is None for writer in writers):
+        for number in range(10):
+            for rows, found in reader.pieces(f"{number:064x}"):
+                assert len(rows) == len(found) and np.all(dense(found) == number)
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert sorted(path.name for path in kept(tmp_path)) == [*(f"{number:064x}.arrow" for number in range(10)), "go"]
+
+
+def test_a_file_whose_offsets_lead_out_of_it_is_not_believed(tmp_path: Path) -> None:
+    """As somebody may put it into a shared place: with the checksum of what it says."""
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+    key, values = "ab" * 32, np.zeros((2, 2), np.float32)
+    offsets = np.array([0, 1_000_000, 2], np.int64)
+    lines = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), 2)
+    array = pa.Array.from_buffers(
+        pa.large_list(lines.type), 2, [None, pa.py_buffer(offsets.tobytes())], children=[lines]
+    )
+    together = np.zeros(2, np.int32)
+    digest = hashlib.sha256(offsets.tobytes() + values.tobytes()).hexdigest()
+    proof = hashlib.sha256(digest.encode() + together.tobytes()).hexdigest()
+    table = pa.table({"answers": array, "batch": pa.array(together)})
+    path = tmp_path / "ab" / f"{key}.arrow"
+    path.parent.mkdir()
+    with (
+        pa.OSFile(str(path), "wb") as file,
+        pa.ipc.new_file(file, table.schema.with_metadata({"key": key, "sha256": proof})) as writer,
+    ):
+        writer.write_table(table)
+    assert Predictions(tmp_path).get(key) is None
 
 
 def test_a_failed_computation_leaves_nothing(tmp_path: Path) -> None:
