@@ -14,7 +14,10 @@ import click
 import hf_soups
 from hf_soups import pipeline, ranks
 from hf_soups.cli.cache import cache as cache_command
-from hf_soups.cli.options import CACHE, FORMAT, SOURCE, STREAM, TRUST
+from hf_soups.cli.hf_job import send
+from hf_soups.cli.on import HfJob
+from hf_soups.cli.only_here import Command
+from hf_soups.cli.options import CACHE, FORMAT, ON, SOURCE, STREAM, TRUST
 from hf_soups.cli.output import Printer, show_plan, show_results
 from hf_soups.cli.output import printer_for as _printer
 from hf_soups.cli.processes import alone, joined
@@ -74,6 +77,7 @@ def _recipe(source: tuple[str, ...], changes: dict[str, Any]) -> Recipe:
 @click.option("--dry-run", is_flag=True, help="Stop after the plan.")
 @click.option("--print-recipe", is_flag=True, help="Print the recipe that these options mean, and stop.")
 @CACHE
+@ON
 @TRUST
 @FORMAT
 def merge(
@@ -87,6 +91,7 @@ def merge(
     dry_run: bool,
     print_recipe: bool,
     cache: str | None,
+    on: HfJob | None,
     trust_remote_code: bool,
     local: str | None,
     token: str | None,
@@ -103,6 +108,19 @@ def merge(
     """
     printer = _printer(format_, as_json, quiet)
     asked = {**changes, "token": token, "stream": stream}
+    if on is not None and not print_recipe:
+        alone()
+        words = _words(
+            check=check,
+            allow_single=allow_single,
+            stream=stream,
+            create_pr=create_pr,
+            device=device,
+            cache=cache,
+            trust_remote_code=trust_remote_code,
+        )
+        send(on, Command("merge", _recipe(source, asked), words, out, cache, stream), printer, token, dry_run)
+        return
     if print_recipe or dry_run:
         alone()
         recipe = _recipe(source, asked)
@@ -152,6 +170,18 @@ def merge(
         printer.data(out)
 
 
+def _words(**options: Any) -> list[str]:
+    """Options as they are typed; those with their default are left out."""
+    words: list[str] = []
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True or (name, value) == ("check", False):
+            words.append(option if value else "--no-check")
+        elif value and (name, value) != ("device", "auto"):
+            words += [option, str(value)]
+    return words
+
+
 @group.command()
 @SOURCE
 @STREAM
@@ -183,11 +213,13 @@ def _show(printer: Printer, made: Any) -> None:
 @group.command()
 @SOURCE
 @CACHE
+@ON
 @TRUST
 @FORMAT
 def evaluate(
     source: tuple[str, ...],
     cache: str | None,
+    on: HfJob | None,
     trust_remote_code: bool,
     local: str | None,
     token: str | None,
@@ -199,6 +231,12 @@ def evaluate(
 ) -> None:
     """Measure the base, every ingredient, their soup and their ensemble; write nothing."""
     printer = _printer(format_, as_json, quiet)
+    if on is not None:
+        alone()
+        words = _words(device=device, cache=cache, trust_remote_code=trust_remote_code)
+        recipe = _recipe(source, {**changes, "token": token})
+        send(on, Command("evaluate", recipe, words, cache=cache), printer, token)
+        return
     with joined() as processes:
         results = pipeline.evaluate(
             source[0] if len(source) == 1 else list(source),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, TypeVar
 
 import click
+
+from hf_soups.cli.on import Terms, parse
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,3 +79,31 @@ CACHE = click.option(
     metavar="DIR | hf://datasets/ORG/NAME",
     help="Where predictions are kept: a folder, which hosts may share, or a dataset of the Hub.",
 )
+
+
+def ON(function: F) -> F:
+    """`--on` and its terms, as one argument `on`."""
+
+    @options(
+        click.option(
+            "--on", metavar="hf-job:FLAVOR", help="Run it on a machine of Hugging Face Jobs, which costs money."
+        ),
+        click.option(
+            "--timeout", metavar="T", default=Terms().timeout, show_default=True, help="End of the job: 2h, 1d."
+        ),
+        click.option("--detach", is_flag=True, help="Do not follow the job."),
+        click.option("--yes", is_flag=True, help="Do not ask before the job is started."),
+        click.option(
+            "--install",
+            metavar="V",
+            envvar="HF_SOUPS_INSTALL",
+            help="What the job installs instead of this version: another, or the address of a wheel or a repository, "
+            "such as git+https://github.com/ORG/NAME.  [env: HF_SOUPS_INSTALL]",
+        ),
+    )
+    @wraps(function)
+    def bundled(*arguments: Any, on: str | None, timeout: str, detach: bool, yes: bool, **rest: Any) -> Any:
+        install = rest.pop("install")
+        return function(*arguments, on=parse(on, Terms(timeout, detach, yes, install)), **rest)
+
+    return bundled  # type: ignore[return-value]

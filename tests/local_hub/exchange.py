@@ -106,12 +106,13 @@ class Response:
     """What goes back. A HEAD request gets the headers of the same response.
 
     body: pieces, of `length` bytes together; a fault may wrap it to cut, damage or delay.
+    length: None of a body that ends with the connection.
     """
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: Iterable[bytes] = ()
-    length: int = 0
+    length: int | None = 0
 
 
 def reply(value: Any = None, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

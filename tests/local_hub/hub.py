@@ -54,7 +54,8 @@ class LocalHub:
         self.close()
 
     def close(self) -> None:
-        """Stop serving. Repos stay in the store, if there is one."""
+        """Stop serving, and jobs that still run. Repos stay in the store, if there is one."""
+        self.site.jobs.close()
         self._server.close()
         if self._temporary is not None:
             self._temporary.cleanup()

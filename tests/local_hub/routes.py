@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from . import api_discussions as talk
 from . import api_files as files
 from . import api_git as git
+from . import api_jobs as jobs
 from . import api_repos as repos
 from . import api_upload as upload
 from .call import Call
@@ -24,6 +25,7 @@ PLACEHOLDERS = {
     "rev": r"(?P<rev>[^/]+)",
     "path": r"(?P<path>.+)",
     "name": r"(?P<name>[^/]+)",
+    "job": r"(?P<job>[0-9a-f]{24})",
     "num": r"(?P<num>\d+)",
     "sha256": r"(?P<sha256>[0-9a-f]{64})",
 }
@@ -59,6 +61,12 @@ ROUTES: list[tuple[str, Endpoint]] = [
     ("POST   /api/{kind}/{repo}/discussions/{num}/comment", talk.comment),
     ("POST   /api/{kind}/{repo}/discussions/{num}/status", talk.change_status),
     ("POST   /api/{kind}/{repo}/discussions/{num}/merge", talk.merge),
+    ("GET    /api/jobs/hardware", jobs.hardware),
+    ("POST   /api/jobs/{name}", jobs.run),
+    ("GET    /api/jobs/{name}", jobs.jobs),
+    ("GET    /api/jobs/{name}/{job}", jobs.inspect),
+    ("GET    /api/jobs/{name}/{job}/logs", jobs.logs),
+    ("POST   /api/jobs/{name}/{job}/cancel", jobs.cancel),
     ("GET    /api/{kind}/{repo}/revision/{rev}", repos.info),
     ("GET    /api/{kind}", repos.search),
     ("GET    /api/{kind}/{repo}", repos.info),

@@ -123,7 +123,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(response.status)
         for name, value in response.headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(response.length))
+        if response.length is None:
+            self.send_header("Connection", "close")  # which ends the connection after this answer
+        else:
+            self.send_header("Content-Length", str(response.length))
         self.end_headers()
         if self.command != "HEAD":
             for piece in response.body:

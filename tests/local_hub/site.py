@@ -10,6 +10,7 @@ from pathlib import Path
 from .accounts import Accounts, Token
 from .blobs import Blobs
 from .errors import HubError
+from .jobs import Jobs
 from .repos import MAIN, Repo, load, regular_file, save
 
 # Files with these endings are stored as LFS, whatever their size.
@@ -35,6 +36,7 @@ class Site:
         self.blobs = Blobs(folder / "blobs")
         self.xet_folder = folder / "xet"
         self.accounts = Accounts()
+        self.jobs = Jobs()
         self.repos: dict[tuple[str, str], Repo] = {}
         if (folder / "orgs.json").exists():
             self.accounts.orgs = json.loads((folder / "orgs.json").read_text(encoding="utf-8"))
