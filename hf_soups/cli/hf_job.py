@@ -49,7 +49,8 @@ def send(job: HfJob, command: Command, printer: Printer, token: str | None, dry_
         show_plan(printer, plan, data=dry_run)
     _refuse_what_does_not_fit(plan, recipe, flavor)
     requirement = _requirement(recipe, job.terms.install)
-    printer.say(f"job on {flavor.name}: {flavor.described}{_price(flavor, seconds, job.terms.timeout)}")
+    printer.say(f"job on {flavor.name}: {flavor.described}")
+    printer.say(f"  {_price(flavor, seconds)}stopped after {job.terms.timeout}")
     printer.say(f"  in {IMAGE}, after pip install {requirement}")
     printer.say(f"  hf-soups {shlex.join([command.name, 'recipe.yaml', *command.words])}")
     if recipe.evaluate is not None and command.cache is None:
@@ -69,10 +70,10 @@ def send(job: HfJob, command: Command, printer: Printer, token: str | None, dry_
     try:
         end = follow(sent, printer.say, token)
     except (KeyboardInterrupt, SystemExit) as stopped:
-        click.echo(f"The job goes on. {_hint(sent)}", err=True)
+        click.echo(f"The job goes on.\n{_hint(sent)}", err=True)
         sys.exit(130 if isinstance(stopped, KeyboardInterrupt) else stopped.code)
     except HubError as error:
-        raise HubError(f"{error}. {_hint(sent)}") from error
+        raise HubError(f"{error}\n{_hint(sent)}") from error
     _tell(printer, sent, recipe, end.stage)
     if not end.done:
         reasons = [reason for reason in (end.message, f"its last words: {end.last}" if end.last else None) if reason]
@@ -86,7 +87,7 @@ def _tell(printer: Printer, job: Job, recipe: Recipe, stage: str) -> None:
 
 def _hint(job: Job) -> str:
     name = f"{job.owner}/{job.id}"
-    return f"Follow it with: hf jobs logs -f {name}; stop it with: hf jobs cancel {name}"
+    return f"To follow it: hf jobs logs -f {name}\nTo stop it: hf jobs cancel {name}"
 
 
 def _script(command: Command, requirement: str, *, gpu: bool) -> str:
@@ -144,11 +145,10 @@ def _seconds(timeout: str) -> int:
     return round(float(found[1]) * SECONDS[found[2]])
 
 
-def _price(flavor: Flavor, seconds: float, timeout: str) -> str:
+def _price(flavor: Flavor, seconds: int) -> str:
     if flavor.hourly is None:
-        return f"; stopped after {timeout}"
-    most = flavor.hourly * seconds / 3600
-    return f"; ${flavor.hourly:.2f} an hour, at most ${most:.2f} (stopped after {timeout})"
+        return ""
+    return f"${flavor.hourly:.2f} an hour, at most ${flavor.hourly * seconds / 3600:.2f}, since it is "
 
 
 def _ask(job: HfJob, flavor: Flavor) -> None:

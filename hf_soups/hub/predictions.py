@@ -93,7 +93,7 @@ class Shared:
             self._tell(f"nothing to fetch from {self._where}")
             return
         total = sum(self._there[name] for name in wanted)
-        self._tell(f"fetching {_counted(len(wanted))} ({total / 1e6:.1f} MB) from {self._where}")
+        self._tell(f"fetching {_counted(len(wanted))} ({total:,} bytes) from {self._where}")
         with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(8) as workers:
             for name, path in zip(wanted, workers.map(lambda n: self._download(n, folder), wanted), strict=True):
                 self._place(name, path)
@@ -128,7 +128,7 @@ class Shared:
                 if not added:
                     return 0
                 size = sum(len(f) if isinstance(f, bytes) else f.stat().st_size for f in added.values())
-                self._tell(f"sending {_counted(len(added))} ({size / 1e6:.1f} MB) to {self._where}")
+                self._tell(f"sending {_counted(len(added))} ({size:,} bytes) to {self._where}")
                 card = {} if "README.md" in self._there else {"README.md": CARD.encode()}
                 with explained(self._where):
                     commit = self._api.create_commit(

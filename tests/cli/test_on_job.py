@@ -82,6 +82,11 @@ def newest(hub: LocalHub) -> Job:
     return list(hub.site.jobs.all.values())[-1]
 
 
+def open_part(job: Job) -> str:
+    """What everybody may read who sees the job."""
+    return json.dumps({name: value for name, value in job.spec.items() if name != "secrets"})
+
+
 def weights(hub: LocalHub, repo: str) -> bytes:
     return Path(hub.api().hf_hub_download(repo, "model.safetensors")).read_bytes()
 
@@ -107,8 +112,8 @@ def test_a_job_makes_the_soup_that_is_made_here(hub: LocalHub, recipe: Path, con
     ):
         assert part in done.stderr, part
 
-    asked = json.dumps({name: value for name, value in job.spec.items() if name != "secrets"})
-    assert job.spec["secrets"] == {"HF_TOKEN": hub.token} and hub.token not in asked + done.stderr + done.stdout
+    assert job.spec["secrets"] == {"HF_TOKEN": hub.token}
+    assert hub.token not in open_part(job) + done.stderr + done.stdout
     assert job.spec["timeoutSeconds"] == 1800 and job.spec["dockerImage"] == "python:3.12"
     assert (tmp_path / "pip.log").read_text().split()[-1] == "hf-soups==0.1.0"
 
@@ -151,6 +156,7 @@ def test_a_detached_job_goes_on_alone(hub: LocalHub, recipe: Path, container: Pa
     printed = soups("merge", recipe, "--push-to-hub", "jobs/x", "--print-recipe")
     assert "\n".join(lines[2:]) == printed.stdout.rstrip("\n")
     assert "'hf-soups @ git+https://example.com/soups'" in job.spec["command"][2]
+    assert hub.token not in open_part(job)
     assert "download.pytorch.org" not in job.spec["command"][2]  # this machine has a GPU
 
 
@@ -167,7 +173,7 @@ def test_interrupted_it_leaves_the_job_running(hub: LocalHub, recipe: Path, cont
     _, rest = running.communicate(timeout=30)
     job = newest(hub)
     assert running.returncode == 130 and job.id in url
-    assert rest.startswith("The job goes on. Follow it with: hf jobs logs -f ")
+    assert rest.startswith("The job goes on.\nTo follow it: hf jobs logs -f alice/")
     assert not job.over
     hub.api().cancel_job(job_id=job.id)
     assert job.stage == "CANCELED"

@@ -62,7 +62,8 @@ def test_another_machine_finds_what_the_first_one_computed(hub: LocalHub, datase
     with predictions(f"hf://datasets/{dataset}", tell=said.append) as cache:
         for name in "ab":
             assert dense(cache.get(key(name))).tobytes() == LOGITS.tobytes()
-    assert said == [f"fetching 2 predictions (0.0 MB) from hf://datasets/{dataset}"]
+    size = sum(path.stat().st_size for path in Predictions().folder.rglob("*.arrow"))
+    assert said == [f"fetching 2 predictions ({size:,} bytes) from hf://datasets/{dataset}"]
     assert commits(hub, dataset) == 2  # nothing new, nothing sent
     hub.clear_log()
     with predictions(f"hf://datasets/{dataset}"):

@@ -102,6 +102,7 @@ class Job:
                 cwd=home,
                 env=environment,
                 text=True,
+                errors="replace",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
