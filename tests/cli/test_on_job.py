@@ -13,8 +13,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -139,8 +141,10 @@ def test_a_job_that_fails_says_why_and_so_does_the_command(hub: LocalHub, recipe
     assert done.stdout == f"{newest(hub).id}\n"
     reason = "ended with ERROR; Job failed with exit code: 3; its last words: Error: no such luck"
     assert done.stderr == f"Error: job {newest(hub).id} {reason}\n"
-    said = soups("evaluate", recipe, "--on", "hf-job:cpu-basic", "--yes", "--json", "--timeout", "2s")
-    assert json.loads(said.stdout)["stage"] == "ERROR" and newest(hub).spec["timeoutSeconds"] == 2
+    (container / "hf-soups").write_text("#!/bin/sh\nsleep 60\n")
+    late = soups("evaluate", recipe, "--on", "hf-job:cpu-basic", "--yes", "--json", "--timeout", "1s")
+    assert late.returncode == 1 and json.loads(late.stdout)["stage"] == "ERROR"
+    assert late.stderr.endswith("ended with ERROR; Job timeout\n")
 
 
 def test_a_detached_job_goes_on_alone(hub: LocalHub, recipe: Path, container: Path) -> None:
@@ -158,6 +162,50 @@ def test_a_detached_job_goes_on_alone(hub: LocalHub, recipe: Path, container: Pa
     assert "'hf-soups @ git+https://example.com/soups'" in job.spec["command"][2]
     assert hub.token not in open_part(job)
     assert "download.pytorch.org" not in job.spec["command"][2]  # this machine has a GPU
+
+
+def test_a_machine_that_is_taken_away_loses_no_batch(
+    hub: LocalHub, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM, as containers get it; the next machine asks the model for the other batches alone."""
+    from transformers import BertForSequenceClassification as Bert
+
+    slow = recipe.with_name("slow.yaml")
+    test = "{path: jobs/data, split: test, role: test}"
+    slow.write_text(f"ingredients: [jobs/run-0]\nevaluate: {{batch_size: 4, datasets: {{test: {test}}}}}\n")
+    place = "hf://datasets/jobs/batches"
+    program = """
+import time
+from transformers import BertForSequenceClassification as B
+forward, calls = B.forward, []
+def once(self, input_ids, attention_mask=None, **others):
+    calls.append(1)
+    time.sleep(60 * (len(calls) > 3))
+    return forward(self, input_ids, attention_mask, **others)
+B.forward = once
+from hf_soups.cli import main
+main()
+"""
+    command = [sys.executable, "-c", program, "evaluate", str(slow), "--cache", place]
+    taken = subprocess.Popen(
+        command, env={**os.environ, "HF_SOUPS_CACHE": str(tmp_path / "one")}, stderr=subprocess.PIPE
+    )
+    while taken.poll() is None and sum(p.stat().st_size for p in tmp_path.glob("one/*/*.part")) < 3 * 300:
+        time.sleep(0.1)
+    taken.send_signal(signal.SIGTERM)
+    _, said = taken.communicate(timeout=60)
+    assert taken.returncode == 128 + signal.SIGTERM, said
+
+    forward, calls = Bert.forward, []
+
+    def counted(self: Bert, *arguments: Any, **others: Any) -> Any:
+        calls.append(1)
+        return forward(self, *arguments, **others)
+
+    monkeypatch.setattr(Bert, "forward", counted)
+    monkeypatch.setenv("HF_SOUPS_CACHE", str(tmp_path / "two"))
+    hf_soups.evaluate(slow, cache=place)
+    assert 0 < len(calls) <= 8  # of ten batches
 
 
 def test_interrupted_it_leaves_the_job_running(hub: LocalHub, recipe: Path, container: Path) -> None:
