@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tempfile
 import threading
 import time
@@ -161,7 +162,7 @@ class Shared:
     def _try_to_send(self) -> None:
         try:
             self.send()
-        except (HubError, OSError) as error:
+        except (HubError, OSError, ValueError) as error:  # ValueError: a file was pruned before the client saw it
             self._tell(f"predictions were not sent: {error}; they stay in {self.cache.folder}")
 
     def _open(self) -> None:
@@ -225,7 +226,7 @@ class Shared:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                partial.write_bytes(path.read_bytes())
+                shutil.copyfile(path, partial)
                 os.replace(partial, target)
             finally:
                 partial.unlink(missing_ok=True)
@@ -249,7 +250,10 @@ class Shared:
                 if name == whole and whole not in self._there:
                     added[name] = path
                 elif name != whole and whole not in self._there:
-                    content = path.read_bytes()
+                    try:
+                        content = path.read_bytes()
+                    except FileNotFoundError:  # another process has all of it by now
+                        continue
                     if len(content) > self._there.get(name, 0):
                         added[name] = content
             if whole in added or whole in self._there:
