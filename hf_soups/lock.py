@@ -31,6 +31,9 @@ LIBRARIES = (
 )
 
 
+TOLERANCE = 1e-3  # of a forward pass's numbers, relative: what GPUs with TF32 keep of a product
+
+
 def portable(recipe: Recipe, soup: Soup) -> Recipe:
     """The recipe that makes this soup again elsewhere: selection made, no push target, no path of this machine."""
     ingredients = tuple(_portable_ingredient(i, c) for i, c in zip(recipe.ingredients, soup.ingredients, strict=True))
@@ -81,7 +84,8 @@ def write_records(
         outputs[name] = {"bytes": path.stat().st_size, "checksum": checksum}
     content = {
         "format": 1,
-        "reproducible": "bits",
+        "reproducible": "tolerance" if soup.statistics else "bits",
+        "recomputed": _recomputed(soup) if soup.statistics else None,
         "seed": soup.recipe.seed,
         "device": soup.device.name,
         "versions": versions(),
@@ -100,6 +104,16 @@ def inputs(soup: Soup) -> list[dict[str, Any]]:
     """Each ingredient, then the base: reference, and sizes and hashes of its weight files."""
     found = [_input("ingredient", i, c) for i, c in zip(soup.recipe.ingredients, soup.ingredients, strict=True)]
     return found + ([_input("base", soup.recipe.base, soup.base)] if soup.recipe.base and soup.base else [])
+
+
+def _recomputed(soup: Soup) -> dict[str, Any]:
+    """Tensors that a forward pass over data decided: their last bits are the processor's and the libraries'."""
+    return {
+        "tensors": list(soup.statistics),
+        "dataset": soup.recipe.recompute_batchnorm,
+        "fingerprint": soup.statistics.fingerprint(),
+        "bound": TOLERANCE,
+    }
 
 
 @cache

@@ -33,19 +33,24 @@ def load_model(checkpoint: Checkpoint) -> PreTrainedModel:
     Raises CheckpointError if the config names no class of transformers, or if a parameter would be left
     as initialised or a tensor unused.
     """
-    model = _build(checkpoint)
+    model = build(checkpoint)
     fill(model, checkpoint)
     return model
 
 
 def fill(model: PreTrainedModel, checkpoint: Checkpoint) -> None:
     """Put a checkpoint's tensors into a model by name, one at a time; every one of both must be met."""
+    fill_in(model, ((target, checkpoint[name]) for name, target in places(model, checkpoint).items()))
+
+
+def fill_in(model: PreTrainedModel, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Put tensors into a model, each at its place in the state dict."""
     import torch
 
     own = model.state_dict()
     with torch.no_grad():
-        for name, target in places(model, checkpoint).items():
-            own[target].copy_(to_torch(checkpoint[name]))
+        for target, tensor in tensors:
+            own[target].copy_(to_torch(tensor))
 
 
 def places(model: PreTrainedModel, checkpoint: Checkpoint) -> dict[str, str]:
@@ -191,7 +196,8 @@ def to_torch(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(array))
 
 
-def _build(checkpoint: Checkpoint) -> PreTrainedModel:
+def build(checkpoint: Checkpoint) -> PreTrainedModel:
+    """The model that a checkpoint's config describes, as initialised, float32, in evaluation mode."""
     import torch
     import transformers
 

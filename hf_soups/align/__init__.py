@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from hf_soups.align.batchnorm import check_statistics
 from hf_soups.align.configs import check_tokenizers, compare_configs, config_of, find_labels, label_names
 from hf_soups.align.finding import Finding
 from hf_soups.align.tensors import Treatment, compare_tensors
@@ -48,6 +49,7 @@ def align(recipe: Recipe, ingredients: Sequence[Checkpoint], base: Checkpoint | 
     if get(recipe.method).needs_base and base is None:
         findings.append(Finding("error", f"{recipe.method} works on differences from a base; add base: to the recipe"))
     specs, treatments, found = compare_tensors(recipe, parties, base)
+    found += check_statistics(recipe, treatments)
     labels, about_labels = find_labels(recipe, parties)
     return Alignment(specs, treatments, (*findings, *found, *about_labels), labels)
 

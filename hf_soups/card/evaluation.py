@@ -137,6 +137,8 @@ def _method(facts: Facts, results: Results) -> str:
     lines += _counted(results)
     if any(row.kind == "ensemble" for row in results.rows):
         lines.append("The ensemble averages the logits of all candidates, so using it costs as much as all of them.")
+    elif results.no_ensemble:
+        lines.append(f"The ensemble of all candidates was not computed: {results.no_ensemble}.")
     return "\n".join(f"- {line}" for line in lines)
 
 

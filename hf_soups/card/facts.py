@@ -119,7 +119,7 @@ def gather(
     findings = [
         *soup.alignment.findings,
         *(Finding("warning", warning) for warning in warnings),
-        *(Finding("note", remark) for remark in remarks),
+        *(Finding("note", remark) for remark in [*_measured(soup), *remarks]),
         *(f for f in (admitted(results) if results else ()) if f.level == "warning"),
     ]
     return Facts(
@@ -145,6 +145,16 @@ def gather(
         weights_figure=weights_figure,
         greedy_figure=greedy_figure,
     )
+
+
+def _measured(soup: Soup) -> list[str]:
+    """Which tensors data decided, beside the choice."""
+    if not soup.statistics:
+        return []
+    return [
+        f"BatchNorm's running statistics ({len(soup.statistics)} tensors) are not averages: they were estimated anew "
+        f"with the soup's weights, by a forward pass over {soup.recipe.recompute_batchnorm}"
+    ]
 
 
 def sources(soup: Soup) -> tuple[Origin, ...]:

@@ -17,7 +17,7 @@ from hf_soups.cli.cache import cache as cache_command
 from hf_soups.cli.hf_job import send
 from hf_soups.cli.on import HfJob
 from hf_soups.cli.only_here import Command
-from hf_soups.cli.options import CACHE, FORMAT, ON, SOURCE, STREAM, TRUST
+from hf_soups.cli.options import CACHE, FORMAT, MEMORY, ON, SOURCE, STREAM, TRUST
 from hf_soups.cli.output import Printer, show_plan, show_results
 from hf_soups.cli.output import printer_for as _printer
 from hf_soups.cli.processes import alone, joined
@@ -79,6 +79,7 @@ def _recipe(source: tuple[str, ...], changes: dict[str, Any]) -> Recipe:
 @CACHE
 @ON
 @TRUST
+@MEMORY
 @FORMAT
 def merge(
     source: tuple[str, ...],
@@ -93,6 +94,7 @@ def merge(
     cache: str | None,
     on: HfJob | None,
     trust_remote_code: bool,
+    max_memory: dict[int | str, int] | None,
     local: str | None,
     token: str | None,
     device: str,
@@ -144,6 +146,7 @@ def merge(
             ranks=processes,
             trust_remote_code=trust_remote_code,
             cache=cache,
+            max_memory=max_memory,
         )
         if not processes.is_first:
             pipeline.assist(options)
@@ -215,12 +218,14 @@ def _show(printer: Printer, made: Any) -> None:
 @CACHE
 @ON
 @TRUST
+@MEMORY
 @FORMAT
 def evaluate(
     source: tuple[str, ...],
     cache: str | None,
     on: HfJob | None,
     trust_remote_code: bool,
+    max_memory: dict[int | str, int] | None,
     local: str | None,
     token: str | None,
     device: str,
@@ -247,6 +252,7 @@ def evaluate(
             ranks=processes,
             trust_remote_code=trust_remote_code,
             cache=cache,
+            max_memory=max_memory,
             **changes,
         )
         if not processes.is_first:

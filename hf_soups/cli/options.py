@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from hf_soups.cli.on import Terms, parse
+from hf_soups.recipe import parse_size
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,12 +36,30 @@ def _parameter(context: click.Context, option: click.Parameter, values: tuple[st
     return found
 
 
+def _memory(context: click.Context, option: click.Parameter, value: str | None) -> dict[int | str, int] | None:
+    """`0=20GB,cpu=60GB` → bytes by GPU, and of memory."""
+    if value is None:
+        return None
+    found: dict[int | str, int] = {}
+    for part in value.split(","):
+        device, equals, size = part.strip().partition("=")
+        if not equals or not (device.isdecimal() or device in ("cpu", "mps")):
+            raise click.BadParameter(f"{part!r}: write for instance 0=20GB,cpu=60GB")
+        found[int(device) if device.isdecimal() else device] = parse_size(size, "--max-memory")
+    return found
+
+
 SOURCE = options(
     click.argument("source", metavar="RECIPE | MODEL...", nargs=-1, required=True),
     click.option("--method", metavar="M", help="Merge method; see `hf-soups methods`."),
     click.option("--param", "parameters", metavar="K=V", multiple=True, callback=_parameter, help="Method parameter."),
     click.option("--base", metavar="B", help="Base of delta methods and of adapters: Hub id or folder."),
     click.option("--dataset", metavar="X", help="Labelled data to choose on and to report on: Hub id or file."),
+    click.option(
+        "--recompute-batchnorm",
+        metavar="NAME",
+        help="Dataset of the recipe (`validation` of --dataset) to estimate BatchNorm statistics on.",
+    ),
     click.option("--dtype", metavar="T", help="float32, float16 or bfloat16; default: as stored."),
     click.option("--max-shard-size", metavar="S", help="Largest file, such as 5GB."),
     click.option("--seed", type=int, help="Of everything random; default 0."),
@@ -107,3 +126,11 @@ def ON(function: F) -> F:
         return function(*arguments, on=parse(on, Terms(timeout, detach, yes, install)), **rest)
 
     return bundled  # type: ignore[return-value]
+
+
+MEMORY = click.option(
+    "--max-memory",
+    metavar="M",
+    callback=_memory,
+    help="What a model may take while it is measured, such as 0=20GB,cpu=60GB; the rest goes to disk.",
+)

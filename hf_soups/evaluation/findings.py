@@ -18,6 +18,8 @@ def findings(results: Results) -> tuple[Finding, ...]:
         for d in results.datasets.values()
         if d.dropped
     ]
+    if results.no_ensemble:
+        notes.append(Finding("note", f"ensemble: not computed: {results.no_ensemble}"))
     warnings = [
         Finding(
             "warning",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hf_soups.errors import EvaluationError
 from hf_soups.evaluation.batches import Batches, Keep, in_batches
 from hf_soups.evaluation.outputs import Outputs, assemble, finite
+from hf_soups.placement import device_of, is_dispatched
 
 if TYPE_CHECKING:
     import torch
@@ -129,11 +130,32 @@ def _sent(value: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torc
 
 @contextmanager
 def ready(model: Any, dtype: str) -> Iterator[Any]:
-    """The model on Accelerate's device, which it yields, in one dtype, in evaluation mode; afterwards as it was."""
+    """The model on Accelerate's device, which it yields, in one dtype, in evaluation mode; afterwards as it was.
+
+    One whose weights are dispatched stays where it is, in its own dtype, and yields where it wants its inputs.
+    """
     import torch
 
+    if is_dispatched(model):
+        with _one_thread(device_of(model)) as device, _evaluating(model):
+            yield device
+        return
     with _placed(model) as device, _cast(model, getattr(torch, dtype)), _evaluating(model):
         yield device
+
+
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[torch.device]:
+    """On a CPU, so that `_workers` runs one batch at a time: a layer's weights leave with the first that used them."""
+    import torch
+
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield device
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -65,6 +65,7 @@ class Results:
     diversity: dataset → how differently the ingredients err there; empty for one ingredient.
     calibration: of the best ingredient, the soup and the ensemble.
     robustness: one for each shifted dataset, if there is a test.
+    no_ensemble: why there is no row of it, where there are several ingredients.
     """
 
     task: str
@@ -76,6 +77,7 @@ class Results:
     diversity: Mapping[str, Diversity] = field(default_factory=dict)
     calibration: tuple[Calibration, ...] = ()
     robustness: tuple[Robustness, ...] = ()
+    no_ensemble: str = ""
 
     def mean_shift(self, row: Row, metric: str | None = None) -> float | None:
         """Unweighted mean of a metric (default: the deciding one) over the datasets of role shift; None without any."""
@@ -108,6 +110,7 @@ class Results:
             "diversity": {name: dataclasses.asdict(found) for name, found in self.diversity.items()},
             "calibration": [dataclasses.asdict(found) for found in self.calibration],
             "robustness": [dataclasses.asdict(found) for found in self.robustness],
+            "no_ensemble": self.no_ensemble,
         }
 
     @classmethod
@@ -136,6 +139,7 @@ class Results:
                 diversity={name: Diversity(**found) for name, found in content["diversity"].items()},
                 calibration=tuple(_calibration_from_json(found) for found in content["calibration"]),
                 robustness=tuple(_robustness_from_json(found) for found in content["robustness"]),
+                no_ensemble=content.get("no_ensemble", ""),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise EvaluationError(f"not the results of an evaluation: {type(error).__name__} {error}") from error

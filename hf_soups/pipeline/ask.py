@@ -22,6 +22,7 @@ def make_recipe(
     parameters: Mapping[str, float] | None = None,
     base: str | None = None,
     dataset: str | None = None,
+    recompute_batchnorm: str | None = None,
     stream: bool = False,
     token: str | None = None,
     seed: int | None = None,
@@ -41,7 +42,7 @@ def make_recipe(
     if stream and dataset is not None:
         refuse("select and evaluate")
     recipe = _read(source, method)
-    changes: dict[str, Any] = {"method": method, "seed": seed}
+    changes: dict[str, Any] = {"method": method, "seed": seed, "recompute_batchnorm": recompute_batchnorm}
     if base is not None:
         changes["base"] = Ingredient(model=local_path(base, None))
     if parameters:

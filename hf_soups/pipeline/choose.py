@@ -91,6 +91,8 @@ def _search(recipe: Recipe, candidates: Candidates, listener: Listener) -> Selec
     parts = [*recipe.ingredients, *([recipe.base] if recipe.base else [])]
     inputs = [candidates.open(part).fingerprint() for part in parts]
     inputs += [evaluator.reports[name].fingerprint for name in evaluator.names("select")]
+    if recipe.recompute_batchnorm is not None:
+        inputs.append(evaluator.reports[recipe.recompute_batchnorm].fingerprint)
     return search(recipe, score, greater_is_better, evaluator.cache.folder, inputs=inputs)
 
 

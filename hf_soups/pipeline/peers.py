@@ -49,7 +49,7 @@ class Ask:
 
     def sharing(self, recipe: Recipe) -> Share:
         """What deals parts of batches out, to be answered by the model of a recipe."""
-        content = portable(replace(recipe, select=None, evaluate=None))
+        content = portable(replace(recipe, select=None))
 
         def share(
             question: Question, batches: Batches, parts: Sequence[Part]
@@ -107,7 +107,7 @@ def candidates_here(told: Mapping[str, Any], open: Open, device: Device, options
     with options.ranks.first_of_host():
         evaluator = Evaluator(asked, told["labels"], token=options.token, seed=recipe.seed)
     _own_gpu(options.ranks)
-    return Candidates(evaluator, open, device)
+    return Candidates(evaluator, open, device, max_memory=options.max_memory)
 
 
 def _own_gpu(ranks: Ranks) -> None:

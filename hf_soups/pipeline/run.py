@@ -32,6 +32,7 @@ from hf_soups.soup import Soup
 
 if TYPE_CHECKING:
     from hf_soups.evaluation.results import Results
+    from hf_soups.placement import Memory
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Options:
     trust_remote_code: let metrics of `evaluate` that the recipe names run their code.
     cache: where predictions are kept: a folder, which hosts may share, or `hf://datasets/ORG/NAME`; default: the
         user's own cache.
+    max_memory: what a model may take of each GPU and of the memory while it is measured; see `placement.place`.
     """
 
     out: Path | None = None
@@ -84,6 +86,7 @@ class Options:
     ranks: Ranks = field(default_factory=Ranks)
     trust_remote_code: bool = False
     cache: str | Path | None = None
+    max_memory: Memory | None = None
 
 
 def run(recipe: Recipe, options: Options) -> Outcome:
@@ -115,21 +118,13 @@ def run(recipe: Recipe, options: Options) -> Outcome:
         listener.tell("compiling the loops, once on this machine, which takes ten seconds or so")
     if plan.download and not options.stream:
         listener.tell("pulling")
-    selection, results = None, None
+    selection, results, statistics = None, None, None
     opened = opener.pull
     if pinned.evaluate is None:
         selection = select_without_data(pinned, headers)
     else:
         with predictions(options.cache, options.token, listener.tell) as cache:
-            pinned, candidates = candidates_for(
-                pinned,
-                headers,
-                opener,
-                options.token,
-                options.ranks,
-                cache=cache,
-                trust_remote_code=options.trust_remote_code,
-            )
+            pinned, candidates = candidates_for(pinned, headers, opener, options, cache)
             opened = candidates.open
             listener.loaded(list(candidates.evaluator.reports.values()))
             selection = select(pinned, candidates, listener)
@@ -141,7 +136,10 @@ def run(recipe: Recipe, options: Options) -> Outcome:
         if selection is not None and selection.is_single and not options.allow_single:
             raise SelectionError(f"no soup beat {selection.kept[0]} on {selection.on}; --allow-single writes it alone")
     chosen = selection.recipe if selection else replace(pinned, select=None)
-    soup = headers if options.stream else Soup(chosen, opened, device=device)
+    if pinned.evaluate is not None and pinned.recompute_batchnorm is not None:
+        listener.tell(f"estimating BatchNorm statistics on {pinned.recompute_batchnorm}")
+        statistics = candidates.statistics(chosen)
+    soup = headers if options.stream else Soup(chosen, opened, device=device, statistics=statistics)
     check_tokenizers({i.label: c for i, c in zip(soup.recipe.ingredients, soup.ingredients, strict=True)})
     ranked = selection is not None and selection.curve is None and selection.study is None
     every = [(ingredient, opened(ingredient)) for ingredient in pinned.ingredients] if ranked else []

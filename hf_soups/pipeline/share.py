@@ -101,8 +101,9 @@ def invite(soup: Soup, options: Options, ranks: Ranks, writes: bool) -> None:
     """Tell the other processes which soup it is. writes: whether a folder of it will follow."""
     if ranks.size == 1:
         return
-    recipe = portable(replace(soup.recipe, select=None, evaluate=None))
+    recipe = portable(replace(soup.recipe, select=None, evaluate=None, recompute_batchnorm=None))
     task = {"about": "soup", **recipe, "stream": options.stream, "writes": writes, "versions": _deciding()}
+    task["statistics"] = {name: soup.statistics[name].tolist() for name in soup.statistics}
     ranks.share({**task, "device": kind(soup.device), "inputs": lock.inputs(soup)})
     with ranks.first_of_host():
         pass  # the soup's files are here already
@@ -134,7 +135,8 @@ def _help_to_write(task: Mapping[str, Any], opener: Opener, options: Options) ->
         raise SoupError(f"other versions than in process 0: {', '.join(differing)}; install the same everywhere")
     with ranks.first_of_host():
         opened = opener.headers if task["stream"] else opener.pull
-        soup = Soup(received(task), opened, device=own_device(task["device"], ranks))
+        device = own_device(task["device"], ranks)
+        soup = Soup(received(task), opened, device=device, statistics=task["statistics"])
     if task["inputs"] != lock.inputs(soup):
         raise CheckpointError("the ingredients here are other files than process 0 sees; use the same on every host")
     opener.reading.ahead = task["stream"]

@@ -13,7 +13,6 @@ from hf_soups.hub.opening import Opener
 from hf_soups.pipeline.choose import target
 from hf_soups.pipeline.peers import invite_to_evaluate
 from hf_soups.pipeline.share import kind
-from hf_soups.ranks import Ranks
 from hf_soups.recipe import Recipe
 from hf_soups.selection import Selection
 from hf_soups.soup import Soup
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from hf_soups.evaluation.examination import Line
     from hf_soups.evaluation.outputs import Outputs
     from hf_soups.evaluation.results import Kind, Results
+    from hf_soups.pipeline.run import Options
     from hf_soups.selection.candidates import Candidates
 
 FITTED_ROLES = ("fit", "calibrate")  # whose rows say nothing of how good anything is
@@ -32,18 +32,14 @@ def candidates_for(
     recipe: Recipe,
     soup: Soup,
     opener: Opener,
-    token: str | None,
-    ranks: Ranks,
-    *,
+    options: Options,
     cache: Predictions | None = None,
-    trust_remote_code: bool = False,
 ) -> tuple[Recipe, Candidates]:
     """The recipe with its datasets pinned, and what scores soups of it.
 
     soup: of all ingredients, from headers: its config says which task and labels these models have; its device
         computes the others too.
-    ranks: the processes that answer together.
-    trust_remote_code: whether metrics that bring their own code may run it.
+    options: how it is carried out. cache: where predictions are kept; default: the user's own.
     """
     from hf_soups.evaluation import tasks
     from hf_soups.evaluation.evaluator import Evaluator
@@ -59,14 +55,21 @@ def candidates_for(
     asked = replace(recipe.evaluate, task=task, datasets=settled)
     if not asked.metrics and recipe.select is not None and recipe.select.metric is not None:
         asked = replace(asked, metrics=(recipe.select.metric,))
-    evaluator = Evaluator(asked, labels, cache, token=token, seed=recipe.seed, trust_remote_code=trust_remote_code)
+    evaluator = Evaluator(
+        asked,
+        labels,
+        cache,
+        token=options.token,
+        seed=recipe.seed,
+        trust_remote_code=options.trust_remote_code,
+    )
     datasets = {
         name: replace(data, revision=evaluator.reports[name].source.revision or data.revision)
         for name, data in settled.items()
     }
     pinned = replace(recipe, evaluate=replace(asked, metrics=asked.metrics or evaluator.asked, datasets=datasets))
-    peers = invite_to_evaluate(pinned, labels, kind(soup.device), ranks)
-    return pinned, Candidates(evaluator, opener.pull, soup.device, peers)
+    peers = invite_to_evaluate(pinned, labels, kind(soup.device), options.ranks)
+    return pinned, Candidates(evaluator, opener.pull, soup.device, peers=peers, max_memory=options.max_memory)
 
 
 def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -> Results:
@@ -113,13 +116,16 @@ def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -
         models[name] = answers(candidates.checkpoint(selection.recipe))
         lines.append(row(name, "greedy" if selection.strategy == "greedy" else "chosen", models[name]))
     if len(outputs) > 1:
-        together = {name: evaluator.ensemble([one[name] for one in outputs]) for name in outputs[0]}
+        every = [candidates.open(i) for i in recipe.ingredients]
+        together = {name: candidates.ensemble(every, name) for name in outputs[0]}
         if computed := {name: one for name, one in together.items() if one is not None}:
             lines.append(row("ensemble", "ensemble", computed))
     rows = [one for one, _ in lines]
     if len(outputs) > 1:
         rows.insert(individuals, evaluator.mean_row("mean individual", [shown(one) for one in outputs], best))
     results = examine(evaluator.results(rows), evaluator, lines)
+    if len(outputs) > 1 and not any(found.kind == "ensemble" for found in results.rows):
+        results = replace(results, no_ensemble="the models' answers have no mean")
     if best is None:
         return results
     results = replace(results, scored=len(outputs) if selection is None else selection.scored)

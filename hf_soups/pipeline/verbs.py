@@ -26,6 +26,7 @@ from hf_soups.soup import Soup
 
 if TYPE_CHECKING:
     from hf_soups.evaluation.results import Results
+    from hf_soups.placement import Memory
     from hf_soups.recipe import Recipe
 
 
@@ -46,6 +47,7 @@ def merge(
     ranks: Ranks | None = None,
     trust_remote_code: bool = False,
     cache: str | Path | None = None,
+    max_memory: Memory | None = None,
     **changes: Any,
 ) -> Soup:
     """Make a soup: the whole main job, as far as the recipe asks for it.
@@ -70,6 +72,7 @@ def merge(
         ranks=ranks or Ranks(),
         trust_remote_code=trust_remote_code,
         cache=cache,
+        max_memory=max_memory,
     )
     with options.ranks as processes:
         if not processes.is_first:
@@ -114,12 +117,13 @@ def evaluate(
     ranks: Ranks | None = None,
     trust_remote_code: bool = False,
     cache: str | Path | None = None,
+    max_memory: Memory | None = None,
     **changes: Any,
 ) -> Results:
     """The table of base, every ingredient, the soup of all, and the ensemble; nothing is written.
 
-    device, listener, trust_remote_code, cache: as in `Options`. ranks: the processes that evaluate together, from
-        `hf_soups.ranks.join()`; every one of them calls this.
+    device, listener, trust_remote_code, cache, max_memory: as in `Options`.
+    ranks: the processes that evaluate together, from `hf_soups.ranks.join()`; every one of them calls this.
     changes: as for `make_recipe`; `dataset` where the recipe has no evaluate section.
     """
     options = Options(
@@ -130,6 +134,7 @@ def evaluate(
         ranks=ranks or Ranks(),
         trust_remote_code=trust_remote_code,
         cache=cache,
+        max_memory=max_memory,
     )
     with options.ranks as processes:
         if not processes.is_first:
@@ -149,15 +154,7 @@ def _evaluate(recipe: Recipe, options: Options) -> Results:
     opener = Opener(options.token, options.local)
     pinned, _, headers = prepare(recipe, opener, own_device(options.device, options.ranks))
     with predictions(options.cache, options.token, options.listener.tell) as cache:
-        pinned, candidates = candidates_for(
-            pinned,
-            headers,
-            opener,
-            options.token,
-            options.ranks,
-            cache=cache,
-            trust_remote_code=options.trust_remote_code,
-        )
+        pinned, candidates = candidates_for(pinned, headers, opener, options, cache)
         return taste(pinned, candidates, None)
 
 

@@ -19,6 +19,7 @@ from hf_soups.recipe.values import one_of
 from hf_soups.recipe.weights import Weights
 
 ROLES = ("select", "fit", "calibrate", "test", "shift")
+REPORTED = ("test", "shift")
 CONSUMES = ("labels", "probabilities", "indicators", "values", "texts", "rankings")
 DTYPES: Mapping[str, np.dtype] = {
     "float64": np.dtype(np.float64),
@@ -50,11 +51,13 @@ def check(recipe: Recipe, nested: bool = False) -> Recipe:
     if recipe.weights is not None:
         _check_weights(recipe, recipe.weights)
     if nested:
-        for key in ("select", "evaluate", "weights"):
+        for key in ("select", "evaluate", "weights", "recompute_batchnorm"):
             if getattr(recipe, key) is not None:
                 raise RecipeError(f"{key}: not allowed in a recipe that is itself an ingredient")
     if recipe.evaluate is not None:
         _check_evaluate(recipe.evaluate)
+    if recipe.recompute_batchnorm is not None:
+        _check_recomputed(recipe.recompute_batchnorm, recipe.evaluate)
     if recipe.select is not None:
         check_select(recipe, recipe.select)
     if recipe.output.dtype is not None:
@@ -127,6 +130,19 @@ def _check_evaluate(evaluate: Evaluate) -> None:
     for key, size in (("batch_size", evaluate.batch_size), ("max_length", evaluate.max_length)):
         if size is not None and size < 1:
             raise RecipeError(f"evaluate: {key} must be at least 1, got {size}")
+
+
+def _check_recomputed(name: str, evaluate: Evaluate | None) -> None:
+    """What decides the soup's numbers may not be what it is reported on."""
+    if evaluate is None:
+        raise RecipeError(f"recompute_batchnorm: {name}: names a dataset of evaluate:, which is missing")
+    one_of(name, evaluate.datasets, "recompute_batchnorm")
+    role = evaluate.datasets[name].role
+    if role in REPORTED:
+        raise RecipeError(
+            f"recompute_batchnorm: {name} has role {role}, and what is reported on may not decide the soup; name a "
+            "dataset of role fit, calibrate or select"
+        )
 
 
 def _check_metrics(evaluate: Evaluate) -> None:

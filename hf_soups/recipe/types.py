@@ -178,7 +178,10 @@ class Output:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what the soup is."""
+    """Everything that decides what the soup is.
+
+    recompute_batchnorm: name of the dataset that BatchNorm's running statistics are estimated on anew.
+    """
 
     ingredients: tuple[Ingredient, ...]
     method: str = "average"
@@ -188,5 +191,6 @@ class Recipe:
     select: Select | None = None
     weights: Weights | None = None  # of every tensor: what a learned selection leaves
     evaluate: Evaluate | None = None
+    recompute_batchnorm: str | None = None
     output: Output = field(default_factory=Output)
     seed: int = 0

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hf_soups.align.batchnorm import statistics
 from hf_soups.checkpoint import Checkpoint
 from hf_soups.engine import Device
 from hf_soups.errors import SelectionError
+from hf_soups.evaluation import batchnorm
 from hf_soups.evaluation.benchmarks import Measured
 from hf_soups.evaluation.bounds import best_possible, difficulty
 from hf_soups.evaluation.evaluator import Evaluator
 from hf_soups.evaluation.examples import taken
 from hf_soups.evaluation.outputs import Outputs
 from hf_soups.evaluation.scores import Array
+from hf_soups.evaluation.tasks.text_generation import TextGeneration
+from hf_soups.placement import Memory, Placed, place
 from hf_soups.recipe import Ingredient, Recipe, arguments
 from hf_soups.selection.greedy import accepts, soup_of
 from hf_soups.selection.trace import Tried
@@ -47,18 +52,26 @@ class Candidates:
     open: gives the checkpoint of an ingredient; each is opened once.
     device: what computes the soups; default: this machine's processors.
     peers: other processes that answer their share of each question; default: there are none.
+    max_memory: what the model may take where; see `hf_soups.placement.place`.
     Only one model is in memory, and refilled for each candidate whose predictions are not known yet.
     """
 
     def __init__(
-        self, evaluator: Evaluator, open: Open, device: Device | None = None, peers: Peers | None = None
+        self,
+        evaluator: Evaluator,
+        open: Open,
+        device: Device | None = None,
+        *,
+        peers: Peers | None = None,
+        max_memory: Memory | None = None,
     ) -> None:
         self.evaluator = evaluator
         self.device = device
         self.peers = peers
         self._source = open
         self._opened: dict[tuple[Any, ...], Checkpoint] = {}
-        self._model: tuple[bytes, Any] | None = None
+        self._max_memory = max_memory
+        self._model: tuple[bytes, Placed] | None = None
         self._processor: tuple[str, Any] | None = None
 
     def open(self, ingredient: Ingredient) -> Checkpoint:
@@ -90,7 +103,7 @@ class Candidates:
     def measure(self, checkpoint: Checkpoint, benchmark: str) -> Measured:
         """What a benchmark of the evaluation makes of a model, from the cache where that was done before."""
         return self.evaluator.measure(
-            checkpoint.fingerprint(), lambda: self._load(checkpoint), benchmark, settings_of(checkpoint)
+            self.identity(checkpoint), lambda: self._load(checkpoint), benchmark, settings_of(checkpoint)
         )
 
     def attempt(
@@ -139,7 +152,7 @@ class Candidates:
     def outputs(self, checkpoint: Checkpoint, datasets: Iterable[str] | None = None) -> Mapping[str, Outputs]:
         """Answers to the named datasets (default: all), from the cache where they were made before."""
         return self.evaluator.outputs(
-            checkpoint.fingerprint(),
+            self.identity(checkpoint),
             lambda: self._load(checkpoint),
             settings_of(checkpoint),
             datasets=datasets,
@@ -150,7 +163,7 @@ class Candidates:
     def question(self, checkpoint: Checkpoint, dataset: str) -> Question:
         """What a model is asked about a dataset."""
         return self.evaluator.question(
-            checkpoint.fingerprint(),
+            self.identity(checkpoint),
             lambda: self._load(checkpoint),
             settings_of(checkpoint),
             dataset,
@@ -170,23 +183,103 @@ class Candidates:
                 return Recipe((Ingredient(model, subfolder=subfolder, base=base),))
         raise SelectionError(f"{checkpoint.origin.name}: was not opened here, so no other process can open it")
 
+    def ensemble(self, checkpoints: Sequence[Checkpoint], dataset: str) -> Outputs | None:
+        """What several models answer together: the mean of their logits; None where that means nothing.
+
+        From their own answers where these tell, else in a joint pass, once.
+        """
+        from hf_soups.evaluation.together import together
+
+        evaluator = self.evaluator
+        found = evaluator.ensemble([self.outputs(one, [dataset])[dataset] for one in checkpoints])
+        task, way = evaluator.task, evaluator.way
+        if found is not None or not isinstance(task, TextGeneration):
+            return found
+
+        def compute() -> Outputs:
+            placed, processor = self._placed(checkpoints[0])
+            return together(
+                task,
+                placed.model,
+                [partial(placed.fill, one) for one in checkpoints],
+                processor,
+                evaluator.examples(dataset),
+                max_length=way["max_length"],
+                dtype=way["dtype"],
+            )
+
+        whose = " + ".join(self.identity(one) for one in checkpoints)
+        about = {"task": task.name, "dataset": evaluator.examples(dataset).source.title, "model": "ensemble"}
+        key = evaluator.key(f"ensemble of {whose}", dataset, settings_of(checkpoints[0]))
+        return evaluator.cache.get_or_compute(key, compute, about)
+
     def known(self, checkpoint: Checkpoint, dataset: str) -> Outputs | None:
         """Answers to a dataset if all of them are kept; nothing is run."""
         evaluator = self.evaluator
-        return evaluator.cache.get(evaluator.key(checkpoint.fingerprint(), dataset, settings_of(checkpoint)))
+        return evaluator.cache.get(evaluator.key(self.identity(checkpoint), dataset, settings_of(checkpoint)))
+
+    def identity(self, checkpoint: Checkpoint) -> str:
+        """What its answers are kept under: its weights, and how BatchNorm's statistics are estimated anew."""
+        dataset = _recomputed(checkpoint)
+        if dataset is None:
+            return checkpoint.fingerprint()
+        evaluator = self.evaluator
+        way = [evaluator.examples(dataset).fingerprint, evaluator.way["batch_size"], evaluator.way["max_length"]]
+        return f"{checkpoint.fingerprint()} batchnorm {batchnorm.WAY} {' '.join(map(str, way))}"
+
+    def statistics(self, recipe: Recipe) -> Mapping[str, Array]:
+        """BatchNorm's statistics of the soup of a recipe, as its answers were given with; empty where they are none."""
+        from hf_soups.model import places
+
+        checkpoint = self.checkpoint(recipe)
+        if _recomputed(checkpoint) is None:
+            return {}
+        model, _ = self._load(checkpoint)
+        return batchnorm.read(model, places(model, checkpoint), checkpoint)
 
     def _load(self, checkpoint: Checkpoint) -> tuple[Any, Any]:
-        from hf_soups.model import fill, load_model
+        placed, processor = self._placed(checkpoint)
+        return placed.model, processor
 
+    def _placed(self, checkpoint: Checkpoint) -> tuple[Placed, Any]:
+        """The one model, which holds these weights now, and its processor."""
         config = b"\0".join(checkpoint.assets.get(name, b"") for name in ("config.json", "generation_config.json"))
         if self._model is None or self._model[0] != config:
-            self._model = (config, load_model(checkpoint))
+            self._model = None  # gone before the next one comes
+            self._model = (config, place(checkpoint, self.evaluator.way["dtype"], self._max_memory))
         else:
-            fill(self._model[1], checkpoint)
+            self._model[1].fill(checkpoint)
+        placed = self._model[1]
         files = settings_of(checkpoint)["files"]
         if self._processor is None or self._processor[0] != files:
             self._processor = (files, self.evaluator.task.processor(checkpoint))
-        return self._model[1], self._processor[1]
+        if (dataset := _recomputed(checkpoint)) is not None:
+            self._recompute(checkpoint, dataset, placed.model, self._processor[1])
+        return placed, self._processor[1]
+
+    def _recompute(self, checkpoint: Checkpoint, dataset: str, model: Any, processor: Any) -> None:
+        """BatchNorm's statistics of the weights that the model holds, rounded as they will be written."""
+        from hf_soups.model import fill_in, places
+
+        evaluator, way = self.evaluator, self.evaluator.way
+        batchnorm.estimate(
+            evaluator.task,
+            model,
+            processor,
+            evaluator.examples(dataset),
+            batch_size=way["batch_size"],
+            max_length=way["max_length"],
+        )
+        targets = places(model, checkpoint)
+        found = batchnorm.read(model, targets, checkpoint)
+        fill_in(model, ((targets[name], value) for name, value in found.items()))
+
+
+def _recomputed(checkpoint: Checkpoint) -> str | None:
+    """The dataset that BatchNorm's statistics are estimated on; None where there are none, and for ingredients."""
+    if not isinstance(checkpoint, Soup) or not statistics(checkpoint.specs):
+        return None
+    return checkpoint.recipe.recompute_batchnorm
 
 
 def _copied(soup: Soup) -> Checkpoint | None:

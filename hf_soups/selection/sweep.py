@@ -87,7 +87,7 @@ def at(recipe: Recipe, parameter: str, value: float, names: Collection[str] = ()
         return check(plain)
     if recipe.method == "average":
         return check(replace(plain, method="interpolate", parameters={**recipe.parameters, ALPHA: value}))
-    inner = replace(plain, evaluate=None, output=Output())
+    inner = replace(plain, evaluate=None, recompute_batchnorm=None, output=Output())
     line = {"ingredients": (Ingredient(inner),), "overrides": ()}
     return check(replace(plain, method="interpolate", parameters={ALPHA: value}, **line))  # type: ignore[arg-type]
 

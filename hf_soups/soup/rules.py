@@ -81,6 +81,8 @@ class Rules(Mapping[str, Rule]):
         soup, ingredients = self._soup, self._soup.ingredients
         treatment = soup.alignment.treatments[name]
         labels = [i.label for i in soup.recipe.ingredients]
+        if name in soup.statistics:
+            return engine.Copy(name, soup.statistics)
         if treatment.rule == "copy":
             return engine.Copy(name, self._source(treatment))
         if treatment.rule == "equal":

@@ -8,12 +8,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from threading import local
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hf_soups.align import Alignment, align
-from hf_soups.checkpoint import Checkpoint, Origin, ShardFile, ShardWriter, Spec
+from hf_soups.checkpoint import Checkpoint, Origin, ShardFile, ShardWriter, Spec, StateDict
 from hf_soups.engine import Desk, Device, Host, Rule, chunks, for_each, identities
 from hf_soups.errors import SoupError
 from hf_soups.method import get
@@ -36,11 +36,20 @@ class Soup(Checkpoint):
     nested: this soup is an ingredient of another, so its tensors stay float32 unless the recipe says
         otherwise, and are rounded once, by the outer one.
     device: what computes it; default: this machine's processors.
+    statistics: tensors that were measured on data, so that they are not made from the ingredients': BatchNorm's.
 
     Raises AlignmentError, listing every reason, if the ingredients do not fit together.
     """
 
-    def __init__(self, recipe: Recipe, open: Open, *, nested: bool = False, device: Device | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        open: Open,
+        *,
+        nested: bool = False,
+        device: Device | None = None,
+        statistics: Mapping[str, Any] | None = None,
+    ) -> None:
         self.recipe = check(recipe, nested)
         self.method = get(recipe.method)
         self.device: Device = device or Host()
@@ -49,6 +58,8 @@ class Soup(Checkpoint):
         self.alignment: Alignment = align(recipe, self.ingredients, self.base)
         self.alignment.require()
         self.specs = self.alignment.specs
+        measured = {n: np.array(value, self.specs[n].dtype) for n, value in (statistics or {}).items()}
+        self.statistics: Checkpoint = StateDict(measured, "statistics")
         self.assets = SoupAssets(self.ingredients[0].assets, self.specs, self.alignment.labels)
         self.origin = Origin(
             name=f"{recipe.method} of {len(self.ingredients)}",
@@ -100,6 +111,8 @@ class Soup(Checkpoint):
         }
         if self.recipe.weights is not None:
             content["weights"] = dict(self.recipe.weights.tensors)
+        if self.statistics:
+            content["statistics"] = self.statistics.fingerprint()
         if self.device.name != Host.name:  # whose last bits may be others
             content["device"] = self.device.name
         if self.method.draws:  # random streams go by what the ingredients are called

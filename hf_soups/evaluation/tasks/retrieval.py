@@ -16,6 +16,7 @@ from hf_soups.evaluation.outputs import Outputs, Ragged
 from hf_soups.evaluation.tasks import tokens
 from hf_soups.evaluation.tasks.base import Loaded, Task
 from hf_soups.evaluation.tasks.embedding import Reader, reader
+from hf_soups.placement import device_of
 
 if TYPE_CHECKING:
     import torch
@@ -137,7 +138,7 @@ def _embedded(model: Any, processor: Reader, texts: Sequence[str], max_length: i
 
     items = processor.encode(model, texts, max_length)
     order = np.argsort([-len(item["input_ids"]) for item in items], kind="stable")
-    device = next(model.parameters()).device
+    device = device_of(model)
 
     def forward(part: NDArray[np.int64], width: int) -> list[torch.Tensor]:
         inputs = {name: value.to(device) for name, value in processor.pad([items[i] for i in part], width).items()}

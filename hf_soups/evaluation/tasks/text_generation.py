@@ -47,8 +47,8 @@ class TextGeneration(Task):
     The first token is read after the tokenizer's BOS (else EOS) token, so it counts too; other special tokens are not
     added. Texts longer than a window (`max_length`; default: what the model reads, at most 2,048) are read in windows
     that overlap by half, so that every token counts once, with half a window before it. Empty texts count nothing.
-    The mean of losses is no ensemble: models together predict with the mean of their probabilities, which one
-    model's losses do not tell. So there is none.
+    The mean of losses is no ensemble: models together predict with the mean of their logits, which one model's losses
+    do not tell. `evaluation.together` runs them side by side.
     """
 
     name = "text-generation"
@@ -102,8 +102,6 @@ class TextGeneration(Task):
     def answer(
         self, model: Any, inputs: Mapping[str, torch.Tensor], items: Sequence[Sequence[Window]]
     ) -> list[NDArray[np.float32]]:
-        import torch
-
         windows = [window for item in items for window in item]
         logits_each = max(inputs["input_ids"].shape[1], 1) * model.get_output_embeddings().weight.shape[0]
         at_once = max(1, LOGITS // logits_each)
@@ -111,15 +109,8 @@ class TextGeneration(Task):
         for first in range(0, len(windows), at_once):
             part = {key: value[first : first + at_once] for key, value in inputs.items()}
             logits = model(**part, use_cache=False).logits[:, :-1]
-            flat = torch.nn.functional.cross_entropy(
-                logits.float().flatten(0, 1), part["input_ids"][:, 1:].flatten(), reduction="none"
-            )
-            lines = flat.reshape(logits.shape[:2]).cpu().numpy()
-            some = windows[first : first + at_once]
-            losses += [line[w.scored - 1 : len(w.ids) - 1] for line, w in zip(lines, some, strict=True)]
-        found = iter(losses)
-        nothing = np.zeros(0, np.float32)
-        return [np.concatenate([nothing, *(next(found) for _ in item)])[:, None] for item in items]
+            losses += losses_of(logits.float(), part["input_ids"], windows[first : first + at_once])
+        return joined(losses, items)
 
     def ensemble(self, outputs: Sequence[Outputs]) -> Outputs | None:
         return None
@@ -128,6 +119,25 @@ class TextGeneration(Task):
         super().check(outputs, examples, whose)
         if not isinstance(outputs, Ragged) or outputs.values.shape[1] != 1:
             raise EvaluationError(f"{whose}: expected one loss for each token")
+
+
+def losses_of(logits: torch.Tensor, ids: torch.Tensor, windows: Sequence[Window]) -> list[NDArray[np.float32]]:
+    """Of each window, the loss of every token that counts, in nats.
+
+    logits: [windows, width - 1, vocabulary] float32, of each token after the first; ids: [windows, width].
+    """
+    import torch
+
+    flat = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    lines = flat.reshape(logits.shape[:2]).cpu().numpy()
+    return [line[w.scored - 1 : len(w.ids) - 1] for line, w in zip(lines, windows, strict=True)]
+
+
+def joined(losses: Sequence[NDArray[np.float32]], items: Sequence[Sequence[Window]]) -> list[NDArray[np.float32]]:
+    """[tokens, 1] of each text, from the losses of its windows, text after text."""
+    found = iter(losses)
+    nothing = np.zeros(0, np.float32)
+    return [np.concatenate([nothing, *(next(found) for _ in item)])[:, None] for item in items]
 
 
 def windows(ids: Sequence[int], scored: int, width: int) -> list[Window]:

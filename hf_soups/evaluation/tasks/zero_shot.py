@@ -18,6 +18,7 @@ from hf_soups.evaluation.tasks import tokens
 from hf_soups.evaluation.tasks.base import Loaded, Task
 from hf_soups.evaluation.tasks.image_classification import columns_of, pictures, pixel_values
 from hf_soups.evaluation.tasks.vectors import check_shape
+from hf_soups.placement import device_of
 
 if TYPE_CHECKING:
     import torch
@@ -129,7 +130,7 @@ def zero_shot_head(model: Any, tokenizer: Any, classes: Sequence[str], templates
 
     names = [name.replace("_", " ") for name in classes]
     prompts = [template.replace("{}", name) for name in names for template in templates]
-    device = next(model.parameters()).device
+    device = device_of(model)
     encoded = tokens.encode(tokenizer, prompts, None)
     most = model.config.text_config.max_position_embeddings
     for prompt, one in zip(prompts, encoded, strict=True):

@@ -40,7 +40,8 @@ class StreamedSoup:
             raise RecipeError(f"select: learned weights are those of method average, not of {recipe.method}")
         parameters = dict(model.named_parameters(remove_duplicate=False))
         dtype = str(next(iter(parameters.values())).dtype).removeprefix("torch.")
-        self.recipe = replace(recipe, select=None, evaluate=None, output=Output(dtype=dtype))
+        plain = replace(recipe, select=None, evaluate=None, recompute_batchnorm=None)
+        self.recipe = replace(plain, output=Output(dtype=dtype))
         self.model = model.eval()
         self.bytes_read = 0
         self._open = open
