@@ -15,7 +15,7 @@ import hf_soups
 from hf_soups import pipeline, ranks
 from hf_soups.cli.cache import cache as cache_command
 from hf_soups.cli.hf_job import send
-from hf_soups.cli.on import HfJob
+from hf_soups.cli.on import HfJob, Ray
 from hf_soups.cli.only_here import Command
 from hf_soups.cli.options import CACHE, FORMAT, MEMORY, ON, SOURCE, STREAM, TRUST
 from hf_soups.cli.output import Printer, show_plan, show_results
@@ -92,7 +92,7 @@ def merge(
     dry_run: bool,
     print_recipe: bool,
     cache: str | None,
-    on: HfJob | None,
+    on: HfJob | Ray | None,
     trust_remote_code: bool,
     max_memory: dict[int | str, int] | None,
     local: str | None,
@@ -110,7 +110,7 @@ def merge(
     """
     printer = _printer(format_, as_json, quiet)
     asked = {**changes, "token": token, "stream": stream}
-    if on is not None and not print_recipe:
+    if isinstance(on, HfJob) and not print_recipe:
         alone()
         words = _words(
             check=check,
@@ -147,6 +147,7 @@ def merge(
             trust_remote_code=trust_remote_code,
             cache=cache,
             max_memory=max_memory,
+            on=on.where if isinstance(on, Ray) else None,
         )
         if not processes.is_first:
             pipeline.assist(options)
@@ -223,7 +224,7 @@ def _show(printer: Printer, made: Any) -> None:
 def evaluate(
     source: tuple[str, ...],
     cache: str | None,
-    on: HfJob | None,
+    on: HfJob | Ray | None,
     trust_remote_code: bool,
     max_memory: dict[int | str, int] | None,
     local: str | None,
@@ -236,7 +237,7 @@ def evaluate(
 ) -> None:
     """Measure the base, every ingredient, their soup and their ensemble; write nothing."""
     printer = _printer(format_, as_json, quiet)
-    if on is not None:
+    if isinstance(on, HfJob):
         alone()
         words = _words(device=device, cache=cache, trust_remote_code=trust_remote_code)
         recipe = _recipe(source, {**changes, "token": token})
@@ -253,6 +254,7 @@ def evaluate(
             trust_remote_code=trust_remote_code,
             cache=cache,
             max_memory=max_memory,
+            on=on.where if isinstance(on, Ray) else None,
             **changes,
         )
         if not processes.is_first:

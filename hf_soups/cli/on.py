@@ -28,6 +28,19 @@ class HfJob:
     terms: Terms
 
 
+@dataclass(frozen=True)
+class Ray:
+    """Workers of a Ray cluster. where: `ray`, or `ray:ADDRESS`."""
+
+    where: str
+
+
+def _ray(rest: str, terms: Terms) -> Ray:
+    if replace(terms, install=None) != Terms():
+        raise click.UsageError("--timeout, --detach and --yes are for --on hf-job:FLAVOR; leave them out with ray")
+    return Ray(f"ray:{rest}" if rest else "ray")
+
+
 def _hf_job(rest: str, terms: Terms) -> HfJob:
     if not rest:
         raise click.BadParameter(
@@ -36,10 +49,11 @@ def _hf_job(rest: str, terms: Terms) -> HfJob:
     return HfJob(rest, terms)
 
 
-KINDS: dict[str, Callable[[str, Terms], HfJob]] = {"hf-job": _hf_job}  # by what stands before the colon
+Kind = Callable[[str, Terms], HfJob | Ray]
+KINDS: dict[str, Kind] = {"hf-job": _hf_job, "ray": _ray}  # by what stands before the colon
 
 
-def parse(value: str | None, terms: Terms) -> HfJob | None:
+def parse(value: str | None, terms: Terms) -> HfJob | Ray | None:
     """What `--on` means; a usage error if nothing, or if the terms have nothing to be terms of."""
     if value is None:
         if replace(terms, install=None) != Terms():  # that one may come from the environment

@@ -105,7 +105,10 @@ def ON(function: F) -> F:
 
     @options(
         click.option(
-            "--on", metavar="hf-job:FLAVOR", help="Run it on a machine of Hugging Face Jobs, which costs money."
+            "--on",
+            metavar="ray[:ADDRESS] | hf-job:FLAVOR",
+            help="Run candidates side by side on a Ray cluster, of this machine or at an address; or run it all on a "
+            "machine of Hugging Face Jobs, which costs money.",
         ),
         click.option(
             "--timeout", metavar="T", default=Terms().timeout, show_default=True, help="End of the job: 2h, 1d."

@@ -40,6 +40,10 @@ class Predictions:
         self._asked: set[str] = set()
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process counts for itself."""
+        return Predictions, (self.folder,)
+
     @property
     def asked(self) -> list[str]:
         """The keys that were looked for or kept through this object, in order; from any thread."""

@@ -94,6 +94,10 @@ class Evaluator:
                 name, roles[name], kept.source, kept.n, groups, kept.fingerprint, dropped, shared
             )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to another process: not what was found out about the models and the machine of this one."""
+        return {**self.__dict__, "_encoded": {}, "_least": {}}
+
     def names(self, role: str) -> tuple[str, ...]:
         """The datasets of a role, in the recipe's order."""
         return tuple(name for name, report in self.reports.items() if report.role == role)

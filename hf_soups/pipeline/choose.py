@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hf_soups.pipeline.listener import Listener
 from hf_soups.recipe import Recipe, Select
 from hf_soups.selection import Selection, Tried, greedy, search, sweep
+from hf_soups.selection.wishes import Reach
 from hf_soups.soup import Soup
 
 if TYPE_CHECKING:
@@ -44,8 +46,13 @@ def _greedy(recipe: Recipe, asked: Select, candidates: Candidates, listener: Lis
         hardness = candidates.hardness(candidate, on, metric)  # the ingredients alone are scored already
         return candidates.attempt(candidate, on, metric, best, asked.tie, hardness)
 
-    whole = metric in candidates.evaluator.benchmarks  # of which nothing is known half-way
-    return greedy(recipe, score, replace(asked, on=on, metric=metric), sign, None if whole else attempt)
+    def expect(following: Iterable[Recipe], best: float | None) -> None:
+        candidates.soon(following, [on], None if best is None else Reach(metric, best, asked.tie))
+
+    select = replace(asked, on=on, metric=metric)
+    if metric in candidates.evaluator.benchmarks:  # of which nothing is known half-way, nor by anybody else
+        return greedy(recipe, score, select, sign)
+    return greedy(recipe, score, select, sign, attempt, expect)
 
 
 def select_without_data(recipe: Recipe, soup: Soup) -> Selection | None:
@@ -67,15 +74,20 @@ def _sweep(recipe: Recipe, asked: Select, candidates: Candidates, listener: List
         soup = candidates.checkpoint(candidate)
         return {name: candidates.value(soup, name, metric) for name in shown}
 
+    def expect(soups: Iterable[Recipe], chosen: bool) -> None:
+        if metric not in evaluator.benchmarks:
+            candidates.soon(soups, shown if chosen else [on])
+
+    on = ""
     if not evaluator.names("select"):
-        return sweep(recipe, None, replace(asked, metric=metric), measure=measure, names=names)
+        return sweep(recipe, None, replace(asked, metric=metric), measure=measure, names=names, expect=expect)
     on, metric, sign = target(recipe, candidates)
 
     def score(candidate: Recipe) -> float:
         listener.tell(f"scoring {_said(candidate)}")
         return candidates.score(candidate, on, metric)
 
-    return sweep(recipe, score, replace(asked, on=on, metric=metric), sign, measure, names)
+    return sweep(recipe, score, replace(asked, on=on, metric=metric), sign, measure, names, expect)
 
 
 def _search(recipe: Recipe, candidates: Candidates, listener: Listener) -> Selection:

@@ -18,6 +18,7 @@ from hf_soups.hub.push import Pushed
 from hf_soups.hub.push import push as push_folder
 from hf_soups.kernels import have_to_compile
 from hf_soups.pipeline.choose import select, select_without_data
+from hf_soups.pipeline.cluster import check_on, on_cluster
 from hf_soups.pipeline.listener import Listener
 from hf_soups.pipeline.prepare import prepare
 from hf_soups.pipeline.share import Share, check_together, invite, own_device, with_idle
@@ -71,6 +72,8 @@ class Options:
     cache: where predictions are kept: a folder, which hosts may share, or `hf://datasets/ORG/NAME`; default: the
         user's own cache.
     max_memory: what a model may take of each GPU and of the memory while it is measured; see `placement.place`.
+    on: `ray` or `ray:ADDRESS`: workers of a Ray cluster, of this machine or a running one, run the candidates and the
+        models of the table side by side; the choice and all numbers are those of one process.
     """
 
     out: Path | None = None
@@ -87,6 +90,7 @@ class Options:
     trust_remote_code: bool = False
     cache: str | Path | None = None
     max_memory: Memory | None = None
+    on: str | None = None
 
 
 def run(recipe: Recipe, options: Options) -> Outcome:
@@ -97,6 +101,7 @@ def run(recipe: Recipe, options: Options) -> Outcome:
     listener, repo = options.listener, recipe.output.hub
     refuse_untrusted(recipe.evaluate, options.trust_remote_code)
     dataset_of(options.cache)  # said wrongly it is an error at once
+    check_on(options.on, recipe, options.ranks)
     device = own_device(options.device, options.ranks)
     uploads = options.stream and options.out is None and repo is not None
     check_together(options.ranks, uploads)
@@ -127,11 +132,12 @@ def run(recipe: Recipe, options: Options) -> Outcome:
             pinned, candidates = candidates_for(pinned, headers, opener, options, cache)
             opened = candidates.open
             listener.loaded(list(candidates.evaluator.reports.values()))
-            selection = select(pinned, candidates, listener)
-            listener.tell("evaluating")
-            results = taste(pinned, candidates, selection)
-            if selection is not None and selection.strategy == "greedy":
-                selection = with_curves(pinned, selection, candidates)
+            with on_cluster(options, candidates, pinned):
+                selection = select(pinned, candidates, listener)
+                listener.tell("evaluating")
+                results = taste(pinned, candidates, selection)
+                if selection is not None and selection.strategy == "greedy":
+                    selection = with_curves(pinned, selection, candidates)
         listener.evaluated(results, selection)
         if selection is not None and selection.is_single and not options.allow_single:
             raise SelectionError(f"no soup beat {selection.kept[0]} on {selection.on}; --allow-single writes it alone")

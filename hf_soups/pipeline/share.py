@@ -102,7 +102,7 @@ def invite(soup: Soup, options: Options, ranks: Ranks, writes: bool) -> None:
     if ranks.size == 1:
         return
     recipe = portable(replace(soup.recipe, select=None, evaluate=None, recompute_batchnorm=None))
-    task = {"about": "soup", **recipe, "stream": options.stream, "writes": writes, "versions": _deciding()}
+    task = {"about": "soup", **recipe, "stream": options.stream, "writes": writes, "versions": deciding()}
     task["statistics"] = {name: soup.statistics[name].tolist() for name in soup.statistics}
     ranks.share({**task, "device": kind(soup.device), "inputs": lock.inputs(soup)})
     with ranks.first_of_host():
@@ -129,9 +129,9 @@ def assist(options: Options) -> Soup | None:
 
 def _help_to_write(task: Mapping[str, Any], opener: Opener, options: Options) -> Soup:
     ranks = options.ranks
-    if task["versions"] != _deciding():
+    if task["versions"] != deciding():
         there = task["versions"]
-        differing = [f"{n} {v} here and {there.get(n)} there" for n, v in _deciding().items() if there.get(n) != v]
+        differing = [f"{n} {v} here and {there.get(n)} there" for n, v in deciding().items() if there.get(n) != v]
         raise SoupError(f"other versions than in process 0: {', '.join(differing)}; install the same everywhere")
     with ranks.first_of_host():
         opened = opener.headers if task["stream"] else opener.pull
@@ -200,6 +200,6 @@ def _find(folder: Path, out: Path | None) -> Path:
     return here
 
 
-def _deciding() -> dict[str, Any]:
+def deciding() -> dict[str, Any]:
     """Versions of the libraries that decide the bits of the weights."""
     return {n: v for n, v in lock.versions().items() if n in ("hf_soups", "numpy", "numba", "ml_dtypes")}

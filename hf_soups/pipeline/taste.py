@@ -13,7 +13,7 @@ from hf_soups.hub.opening import Opener
 from hf_soups.pipeline.choose import target
 from hf_soups.pipeline.peers import invite_to_evaluate
 from hf_soups.pipeline.share import kind
-from hf_soups.recipe import Recipe
+from hf_soups.recipe import Ingredient, Recipe
 from hf_soups.selection import Selection
 from hf_soups.soup import Soup
 
@@ -93,6 +93,12 @@ def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -
     def row(name: str, kind: Kind, outputs: Mapping[str, Outputs]) -> Line:
         return evaluator.row(name, kind, shown(outputs), best), outputs
 
+    base = None if recipe.base is None else candidates.open(recipe.base)
+    if base is not None and not _same_head(base, candidates.open(recipe.ingredients[0]), evaluator.task.label_names):
+        base = None
+    singles = [*recipe.ingredients, *([recipe.base] if base is not None and recipe.base else [])]
+    soups = [replace(recipe, select=None), *([selection.recipe] if selection else [])]
+    candidates.soon([*map(_alone, singles), *soups], wanted)
     outputs = [answers(candidates.open(i)) for i in recipe.ingredients]
     models = {i.label: one for i, one in zip(recipe.ingredients, outputs, strict=True)}  # what selection could choose
     best = None
@@ -101,10 +107,8 @@ def taste(recipe: Recipe, candidates: Candidates, selection: Selection | None) -
         scores = [sign * candidates.value(candidates.open(i), on, metric) for i in recipe.ingredients]
         best = outputs[scores.index(max(scores))]
     lines: list[Line] = []
-    if recipe.base is not None:
-        base = candidates.open(recipe.base)
-        if _same_head(base, candidates.open(recipe.ingredients[0]), evaluator.task.label_names):
-            lines.append(row(recipe.base.label, "base", answers(base)))
+    if base is not None and recipe.base:
+        lines.append(row(recipe.base.label, "base", answers(base)))
     lines += [row(i.label, "ingredient", one) for i, one in zip(recipe.ingredients, outputs, strict=True)]
     individuals = len(lines)
     if len(outputs) > 1 or recipe.method != "average":
@@ -142,6 +146,11 @@ def with_curves(recipe: Recipe, selection: Selection, candidates: Candidates) ->
     from hf_soups.selection.growth import grown
 
     return grown(recipe, selection, candidates)
+
+
+def _alone(ingredient: Ingredient) -> Recipe:
+    """The recipe of one model as it is."""
+    return Recipe((replace(ingredient, parameters={}),))
 
 
 def _same_head(base: Checkpoint, ingredient: Checkpoint, labels: Sequence[str]) -> bool:

@@ -13,6 +13,7 @@ from hf_soups.hub.opening import Opener
 from hf_soups.hub.predictions import dataset_of, predictions
 from hf_soups.hub.push import push as push_folder
 from hf_soups.pipeline.ask import Source, make_recipe
+from hf_soups.pipeline.cluster import check_on, on_cluster
 from hf_soups.pipeline.listener import Listener
 from hf_soups.pipeline.prepare import prepare
 from hf_soups.pipeline.run import Options, run
@@ -48,6 +49,7 @@ def merge(
     trust_remote_code: bool = False,
     cache: str | Path | None = None,
     max_memory: Memory | None = None,
+    on: str | None = None,
     **changes: Any,
 ) -> Soup:
     """Make a soup: the whole main job, as far as the recipe asks for it.
@@ -73,6 +75,7 @@ def merge(
         trust_remote_code=trust_remote_code,
         cache=cache,
         max_memory=max_memory,
+        on=on,
     )
     with options.ranks as processes:
         if not processes.is_first:
@@ -118,11 +121,12 @@ def evaluate(
     trust_remote_code: bool = False,
     cache: str | Path | None = None,
     max_memory: Memory | None = None,
+    on: str | None = None,
     **changes: Any,
 ) -> Results:
     """The table of base, every ingredient, the soup of all, and the ensemble; nothing is written.
 
-    device, listener, trust_remote_code, cache, max_memory: as in `Options`.
+    device, listener, trust_remote_code, cache, max_memory, on: as in `Options`.
     ranks: the processes that evaluate together, from `hf_soups.ranks.join()`; every one of them calls this.
     changes: as for `make_recipe`; `dataset` where the recipe has no evaluate section.
     """
@@ -135,6 +139,7 @@ def evaluate(
         trust_remote_code=trust_remote_code,
         cache=cache,
         max_memory=max_memory,
+        on=on,
     )
     with options.ranks as processes:
         if not processes.is_first:
@@ -151,11 +156,13 @@ def evaluate(
 def _evaluate(recipe: Recipe, options: Options) -> Results:
     refuse_untrusted(recipe.evaluate, options.trust_remote_code)
     dataset_of(options.cache)
+    check_on(options.on, recipe, options.ranks)
     opener = Opener(options.token, options.local)
     pinned, _, headers = prepare(recipe, opener, own_device(options.device, options.ranks))
     with predictions(options.cache, options.token, options.listener.tell) as cache:
         pinned, candidates = candidates_for(pinned, headers, opener, options, cache)
-        return taste(pinned, candidates, None)
+        with on_cluster(options, candidates, pinned):
+            return taste(pinned, candidates, None)
 
 
 def push(

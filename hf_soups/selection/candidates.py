@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from hf_soups.align.batchnorm import statistics
 from hf_soups.checkpoint import Checkpoint
 from hf_soups.engine import Device
-from hf_soups.errors import SelectionError
+from hf_soups.errors import SelectionError, SoupError
 from hf_soups.evaluation import batchnorm
 from hf_soups.evaluation.benchmarks import Measured
 from hf_soups.evaluation.bounds import best_possible, difficulty
@@ -26,11 +28,12 @@ from hf_soups.placement import Memory, Placed, place
 from hf_soups.recipe import Ingredient, Recipe, arguments
 from hf_soups.selection.greedy import accepts, soup_of
 from hf_soups.selection.trace import Tried
+from hf_soups.selection.wishes import Ahead, Reach, Wish
 from hf_soups.soup import Open, Soup
 from hf_soups.soup.assets import SoupAssets
 
 if TYPE_CHECKING:
-    from hf_soups.evaluation.gradual import Question, Share
+    from hf_soups.evaluation.gradual import Answered, Question, Share
 
 INPUT_FILES = (  # parts of the names of files that decide what a model is fed, and how it answers
     "tokeniz", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "sentencepiece", "processor",
@@ -53,6 +56,7 @@ class Candidates:
     device: what computes the soups; default: this machine's processors.
     peers: other processes that answer their share of each question; default: there are none.
     max_memory: what the model may take where; see `hf_soups.placement.place`.
+    ahead: who may answer before this does; what is chosen is the same with anybody, and with nobody.
     Only one model is in memory, and refilled for each candidate whose predictions are not known yet.
     """
 
@@ -64,10 +68,13 @@ class Candidates:
         *,
         peers: Peers | None = None,
         max_memory: Memory | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         self.evaluator = evaluator
         self.device = device
         self.peers = peers
+        self.ahead = ahead
+        self._wishes: dict[tuple[str, Reach | None], Wish | None] = {}
         self._source = open
         self._opened: dict[tuple[Any, ...], Checkpoint] = {}
         self._max_memory = max_memory
@@ -115,26 +122,92 @@ class Candidates:
         the same company as always, so that answers are the same. None: all rows are run.
         Exactly the candidates are given up that a whole evaluation would reject: see `evaluation.bounds`.
         """
-        evaluator = self.evaluator
-        how, references = evaluator.metrics[metric], evaluator.examples(dataset).references
+        checkpoint = self.checkpoint(recipe)
+        self._wait(checkpoint, dataset)
+        answered, bound = self._answered(checkpoint, dataset, Reach(metric, best, tie), hardness)
+        if answered.complete:
+            return Tried(self.evaluator.score(answered.whole(), dataset, metric), None, answered.n, answered.n)
+        return Tried(None, bound, len(answered.rows), answered.n)
+
+    def soon(self, recipes: Iterable[Recipe], datasets: Iterable[str], reach: Reach | None = None) -> None:
+        """The answers of these soups are probably asked for next, in this order; whoever is `ahead` may begin.
+
+        reach: what they have to reach to be accepted; then they are guesses, of which only the first few are read.
+        """
+        if self.ahead is not None:
+            guesses = recipes if reach is None else islice(recipes, self.ahead.width)
+            self.ahead.soon(list(self._wanted(guesses, list(datasets), reach)))
+
+    def fulfil(self, wish: Wish, stopped: Callable[[], bool]) -> None:
+        """Keep what a wish asks for, as far as it asks for it, or until it is stopped."""
+        self._answered(self.checkpoint(wish.recipe), wish.dataset, wish.reach, wish.hardness, stopped=stopped)
+
+    def _wanted(self, recipes: Iterable[Recipe], datasets: list[str], reach: Reach | None) -> Iterator[Wish]:
+        """What of it is not known already."""
+        try:
+            for recipe in recipes:
+                checkpoint = self.checkpoint(recipe)
+                for dataset in datasets:
+                    key = self.key(checkpoint, dataset)
+                    if (key, reach) not in self._wishes:
+                        self._wishes[key, reach] = self._wish(key, recipe, checkpoint, dataset, reach)
+                    if (wish := self._wishes[key, reach]) is not None:
+                        yield wish
+                    elif reach is not None:
+                        return  # the one in turn is kept from another run: its score comes before any guess
+        except SoupError:
+            return  # a guess that makes no soup; if it is asked for, whoever asks is told
+
+    def _wish(self, key: str, recipe: Recipe, checkpoint: Checkpoint, dataset: str, reach: Reach | None) -> Wish | None:
+        """None where what is kept suffices."""
+        hardness = None if reach is None else self.hardness(recipe, dataset, reach.metric)
+        try:
+            self._answered(checkpoint, dataset, reach, hardness, load=_nothing)
+        except _NotKept:
+            return Wish(key, recipe, dataset, reach, hardness)
+        return None
+
+    def _wait(self, checkpoint: Checkpoint, dataset: str) -> None:
+        if self.ahead is not None:
+            self.ahead.wait(self.key(checkpoint, dataset))
+
+    def _answered(
+        self,
+        checkpoint: Checkpoint,
+        dataset: str,
+        reach: Reach | None,
+        hardness: Array | None,
+        *,
+        load: Callable[[], tuple[Any, Any]] | None = None,
+        stopped: Callable[[], bool] | None = None,
+    ) -> tuple[Answered, float | None]:
+        """Answers until it is sure that they do not reach it, or until they are stopped, and the best still possible.
+
+        load: gives the model, if it is needed; default: loads it.
+        """
+        evaluator, question = self.evaluator, self.question(checkpoint, dataset)
+        references = evaluator.examples(dataset).references
         every = np.arange(len(references))
-        sign = 1 if how.greater_is_better else -1
         bound: float | None = None
 
-        def enough(rows: NDArray[np.int64], outputs: Outputs) -> bool:
+        def hopeless(rows: NDArray[np.int64], outputs: Outputs) -> bool:
             nonlocal bound
+            if stopped is not None and stopped():
+                return True
+            if reach is None or hardness is None:
+                return False
+            how = evaluator.metrics[reach.metric]
             rest = np.setdiff1d(every, rows, assume_unique=True)
             bound = best_possible(how, outputs, taken(references, rows), taken(references, rest))
-            return bound is not None and not accepts(bound, best, tie, sign)
+            sign = 1 if how.greater_is_better else -1
+            return bound is not None and not accepts(bound, reach.best, reach.tie, sign)
 
         answered = evaluator.answered(
-            self.question(self.checkpoint(recipe), dataset),
+            question if load is None else replace(question, load=load),
             hardness=hardness,
-            enough=None if hardness is None else enough,
+            enough=None if hardness is None and stopped is None else hopeless,
         )
-        if answered.complete:
-            return Tried(evaluator.score(answered.whole(), dataset, metric), None, answered.n, answered.n)
-        return Tried(None, bound, len(answered.rows), answered.n)
+        return answered, bound
 
     def hardness(self, recipe: Recipe, dataset: str, metric: str) -> Array | None:
         """[n] what each row costs the ensemble of a candidate's ingredients; None where the metric has no bound.
@@ -151,11 +224,14 @@ class Candidates:
 
     def outputs(self, checkpoint: Checkpoint, datasets: Iterable[str] | None = None) -> Mapping[str, Outputs]:
         """Answers to the named datasets (default: all), from the cache where they were made before."""
+        wanted = list(self.evaluator.datasets if datasets is None else datasets)
+        for dataset in wanted:
+            self._wait(checkpoint, dataset)
         return self.evaluator.outputs(
             self.identity(checkpoint),
             lambda: self._load(checkpoint),
             settings_of(checkpoint),
-            datasets=datasets,
+            datasets=wanted,
             name=checkpoint.origin.name,
             share=self._share(checkpoint),
         )
@@ -215,8 +291,11 @@ class Candidates:
 
     def known(self, checkpoint: Checkpoint, dataset: str) -> Outputs | None:
         """Answers to a dataset if all of them are kept; nothing is run."""
-        evaluator = self.evaluator
-        return evaluator.cache.get(evaluator.key(self.identity(checkpoint), dataset, settings_of(checkpoint)))
+        return self.evaluator.cache.get(self.key(checkpoint, dataset))
+
+    def key(self, checkpoint: Checkpoint, dataset: str) -> str:
+        """Under which its answers to a dataset are kept."""
+        return self.evaluator.key(self.identity(checkpoint), dataset, settings_of(checkpoint))
 
     def identity(self, checkpoint: Checkpoint) -> str:
         """What its answers are kept under: its weights, and how BatchNorm's statistics are estimated anew."""
@@ -280,6 +359,15 @@ def _recomputed(checkpoint: Checkpoint) -> str | None:
     if not isinstance(checkpoint, Soup) or not statistics(checkpoint.specs):
         return None
     return checkpoint.recipe.recompute_batchnorm
+
+
+class _NotKept(Exception):
+    """Some answers are not kept yet."""
+
+
+def _nothing() -> tuple[Any, Any]:
+    """In place of a model: what is kept has to suffice."""
+    raise _NotKept
 
 
 def _copied(soup: Soup) -> Checkpoint | None:

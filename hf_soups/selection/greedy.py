@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from hf_soups.errors import RecipeError
@@ -12,10 +12,16 @@ from hf_soups.selection.trace import Selection, Step, Tried
 
 Score = Callable[[Recipe], float]
 Attempt = Callable[[Recipe, float], Tried]  # a candidate and the score to reach; may give up once it cannot
+Expect = Callable[[Iterable[Recipe], float | None], None]  # candidates, and the score to reach; None: all are scored
 
 
 def greedy(
-    recipe: Recipe, score: Score, select: Select | None = None, sign: int = 1, attempt: Attempt | None = None
+    recipe: Recipe,
+    score: Score,
+    select: Select | None = None,
+    sign: int = 1,
+    attempt: Attempt | None = None,
+    expect: Expect | None = None,
 ) -> Selection:
     """The recipe with the ingredients that the greedy rule keeps.
 
@@ -23,6 +29,8 @@ def greedy(
     select: names the data and metric for the trace, the tie rule, the order and the direction; default: the recipe's.
     sign: 1 if larger scores are better, -1 if smaller ones are.
     attempt: scores a candidate, or says that it cannot be accepted; default: scores it.
+    expect: hears at each turn which candidates follow if none of them is accepted, the one in turn first, so that
+        somebody may begin with them; it reads as many as it likes, at once, and decides nothing.
 
     Forward: from the first ingredient alone, add each one in turn if the soup's score does not fall (`>=`), or only if
     it rises (`>`). Source: model soups (Wortsman et al. 2022), recipe 1; the released code asks for more (>). Order
@@ -36,10 +44,13 @@ def greedy(
     select = select or recipe.select or Select()
     if any(o.source not in (None, "base") or o.ingredients for o in recipe.overrides):
         raise RecipeError("select: greedy leaves ingredients out, so overrides cannot name them; name base only")
-    alone = [score(soup_of(recipe, [i])) for i in range(len(recipe.ingredients))]
+    expect = expect or (lambda candidates, best: None)
+    singles = [soup_of(recipe, [i]) for i in range(len(recipe.ingredients))]
+    expect(singles, None)
+    alone = [score(single) for single in singles]
     attempt = attempt or (lambda candidate, best: Tried(score(candidate)))
     walk = _forward if select.direction == "forward" else _backward
-    chosen, steps, start = walk(recipe, _order(recipe, alone, select, sign), alone, attempt, select.tie, sign)
+    chosen, steps, start = walk(recipe, _order(recipe, alone, select, sign), alone, attempt, expect, select.tie, sign)
     return Selection(
         recipe=replace(soup_of(recipe, chosen), select=None),
         strategy="greedy",
@@ -57,12 +68,19 @@ Walk = tuple[list[int], list[Step], Tried | None]
 
 
 def _forward(
-    recipe: Recipe, order: Sequence[int], alone: Sequence[float], attempt: Attempt, tie: str, sign: int
+    recipe: Recipe,
+    order: Sequence[int],
+    alone: Sequence[float],
+    attempt: Attempt,
+    expect: Expect,
+    tie: str,
+    sign: int,
 ) -> Walk:
     first, *others = order
     chosen, best = [first], alone[first]
     steps = [Step(recipe.ingredients[first].label, best, best, best, True)]
-    for index in others:
+    for turn, index in enumerate(others):
+        expect(_each(recipe, [[*chosen, other] for other in others[turn:]]), best)
         found = attempt(soup_of(recipe, [*chosen, index]), best)
         kept = accepts(found.score, best, tie, sign)
         steps.append(_step(recipe, index, alone, found, best, kept))
@@ -73,16 +91,24 @@ def _forward(
 
 
 def _backward(
-    recipe: Recipe, order: Sequence[int], alone: Sequence[float], attempt: Attempt, tie: str, sign: int
+    recipe: Recipe,
+    order: Sequence[int],
+    alone: Sequence[float],
+    attempt: Attempt,
+    expect: Expect,
+    tie: str,
+    sign: int,
 ) -> Walk:
     chosen = list(range(len(alone)))
+    expect([soup_of(recipe, chosen)], -sign * float("inf"))
     start = attempt(soup_of(recipe, chosen), -sign * float("inf"))
     best = alone[0] if start.score is None else start.score
     steps = []
-    for index in order:
+    for turn, index in enumerate(order):
         if chosen == [index]:
             steps.append(Step(recipe.ingredients[index].label, alone[index], best, best, True))
             continue
+        expect(_each(recipe, [[i for i in chosen if i != other] for other in order[turn:]]), best)
         found = attempt(soup_of(recipe, [i for i in chosen if i != index]), best)
         dropped = accepts(found.score, best, tie, sign)
         steps.append(_step(recipe, index, alone, found, best, not dropped))
@@ -125,6 +151,10 @@ def soup_of(recipe: Recipe, indices: Sequence[int]) -> Recipe:
         alone = replace(ingredients[0], parameters={})
         return replace(recipe, ingredients=(alone,), method="average", parameters={}, overrides=(), select=None)
     return check(replace(recipe, ingredients=ingredients, select=None))
+
+
+def _each(recipe: Recipe, members: Iterable[Sequence[int]]) -> Iterator[Recipe]:
+    return (soup_of(recipe, some) for some in members)
 
 
 def _step(recipe: Recipe, index: int, alone: Sequence[float], found: Tried, best: float, kept: bool) -> Step:

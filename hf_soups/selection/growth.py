@@ -26,8 +26,11 @@ def grown(recipe: Recipe, selection: Selection, candidates: Candidates) -> Selec
     greedy = [step.candidate if step.kept and step.candidate is not None else step.best for step in selection.steps]
     together = [evaluator.ensemble([singles[i] for i in order[: k + 1]]) for k in range(n)]
     uniform: list[float | None] = [alone[order[0]]]
-    for k in range(2, n + 1):  # all of them in the recipe's order: the soup of all that is reported anyway
-        soup = candidates.checkpoint(soup_of(recipe, order[:k]) if k < n else replace(recipe, select=None))
+    soups = [soup_of(recipe, order[:k]) for k in range(2, n)]
+    soups += [replace(recipe, select=None)] * (n > 1)  # the recipe's order: the soup of all that is reported anyway
+    if select.curve:
+        candidates.soon(soups, [on])
+    for soup in map(candidates.checkpoint, soups):
         found = candidates.outputs(soup, [on])[on] if select.curve else candidates.known(soup, on)
         uniform.append(None if found is None else evaluator.score(found, on, metric))
     growth = Growth(

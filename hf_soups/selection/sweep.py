@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from math import isfinite
 
@@ -15,6 +15,7 @@ from hf_soups.selection.trace import Curve, Point, Selection
 
 Score = Callable[[Recipe], float]
 Measure = Callable[[Recipe], Mapping[str, float]]
+Expect = Callable[[Iterable[Recipe], bool], None]  # soups that are scored next, or (True) measured
 
 ALPHAS = tuple(i / 20 for i in range(21))  # WiSE-FT: 0 to 1 in steps of 0.05
 
@@ -26,6 +27,7 @@ def sweep(
     sign: int = 1,
     measure: Measure | None = None,
     names: Collection[str] = (),
+    expect: Expect | None = None,
 ) -> Selection:
     """The recipe at the chosen value, and the curve of all of them.
 
@@ -34,6 +36,7 @@ def sweep(
     sign: 1 if larger scores are better, -1 if smaller ones are.
     measure: scores on every dataset, by name; asked for only after the choice.
     names: of the models' tensors; only a sweep of slope needs them.
+    expect: hears which soups will be scored, and later which will be measured, so that somebody may begin with them.
 
     Raises RecipeError if a value makes no soup, before any is scored, and SelectionError if a score is not a finite
     number.
@@ -56,10 +59,14 @@ def sweep(
     grid = options.values or ALPHAS
     values = sorted(dict.fromkeys(grid if fixed is None else [*grid, fixed]))
     candidates = {value: at(recipe, options.parameter, value, names) for value in values}
+    if score and expect:
+        expect(candidates.values(), False)
     scores = {value: _number(score(made), options.parameter, value) for value, made in candidates.items() if score}
     chosen = fixed
     if chosen is None:
         chosen = min(values, key=lambda value: (-sign * scores[value], round(abs(value - default), 12), value))
+    if measure and expect:
+        expect(candidates.values(), True)
     points = []
     for value, made in candidates.items():
         found = {select.on or "": scores[value]} if score else {}
