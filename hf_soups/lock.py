@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import hf_soups
+from hf_soups.align import Finding
 from hf_soups.checkpoint import Checkpoint, LocalFiles, Lora, Stored, check_room, new_folder, write_bytes, write_text
 from hf_soups.recipe import FILE, Data, Evaluate, Ingredient, Output, Recipe, to_yaml
 from hf_soups.soup import Soup
@@ -67,11 +68,13 @@ def write_records(
     evaluation: Mapping[str, Any] | None = None,
     checked: bool = False,
     uploaded: Mapping[str, int] | None = None,
+    findings: Sequence[Finding] = (),
 ) -> None:
     """soup.yaml and its weights, then soup.lock.json, the last file of a finished folder.
 
     checked: whether the folder was loaded and run once.
     uploaded: bytes of weight files that are on the Hub already and in the folder no more.
+    findings: besides those about how the ingredients fit.
     """
     write_text(folder / "soup.yaml", to_yaml(portable(soup.recipe, soup)))
     weights = soup.recipe.weights.to_json() if soup.recipe.weights else None
@@ -93,7 +96,7 @@ def write_records(
         "outputs": dict(sorted(outputs.items())),
         "weights": {"file": FILE, "sha256": hashlib.sha256(weights.encode()).hexdigest()} if weights else None,
         "checked": checked,
-        "findings": [vars(f) for f in soup.alignment.findings],
+        "findings": [vars(f) for f in (*soup.alignment.findings, *findings)],
         "selection": selection,
         "evaluation": evaluation,
     }
@@ -174,5 +177,7 @@ def _portable_evaluate(evaluate: Evaluate) -> Evaluate:
     def portable_data(data: Data) -> Data:
         return replace(data, path=f"local:{Path(data.path).name}") if Path(data.path).is_absolute() else data
 
+    baselines = tuple(f"local:{Path(b).name}" if Path(b).is_absolute() else b for b in evaluate.baselines)
     metrics = tuple(m if isinstance(m, str) else replace(m, name=m.label) for m in evaluate.metrics)
-    return replace(evaluate, metrics=metrics, datasets={n: portable_data(d) for n, d in evaluate.datasets.items()})
+    datasets = {n: portable_data(d) for n, d in evaluate.datasets.items()}
+    return replace(evaluate, metrics=metrics, datasets=datasets, baselines=baselines)

@@ -213,6 +213,7 @@ def test_the_folder_holds_what_was_promised_and_no_path_of_this_machine(
     assert lock["evaluation"]["diversity"]["test"]["models"] == 3
     assert {found["name"] for found in lock["evaluation"]["calibration"]} >= {"greedy soup", "ensemble"}
     assert "a line needs 4" in lock["evaluation"]["robustness"][0]["why_not"]
+    assert any("too few to decide between" in found["message"] for found in lock["findings"])
     card_text = (out / "README.md").read_text()
     assert "Diversity of the 3 ingredients on test" in card_text and "Expected calibration error" in card_text
     assert "mean individual" in card_text and "No effective robustness: 3 baselines" in card_text

@@ -20,6 +20,8 @@ def answer(facts: Facts) -> str:
     soup, best = published(results), best_ingredient(results)
     if soup is None:
         return "**Not evaluated** itself; only its ingredients were, see below."
+    if not any(row.scores for row in results.rows):
+        return "**Not evaluated.** All data were used to fit its weights; how good it is on others is not known."
     if not reported(results):
         return (
             "**Not evaluated on new data.** The only scores are on selection data, which flatter what is chosen there."
@@ -55,13 +57,13 @@ def answer(facts: Facts) -> str:
         *(("only one right", "p") if tested else ()),
         "the soup is",
     ]
-    chosen_on = listed([escape(d.name) for d in results.datasets.values() if d.role == "select"])
+    ranked = f"on {escape(results.ranked_on)}" if results.ranked_on else f"by {escape(results.ranked_by or metric)}"
     apart = "" if any(c.report.shared for c in found) else ", which the data above have no part in"
     return "\n\n".join(
         [
             " ".join(["**Is it better than its best ingredient?**", *filter(None, sentences)]),
             table(header, rows),
-            f"The best ingredient is {escape(best.name)}: best on {chosen_on}{apart}. "
+            f"The best ingredient is {escape(best.name)}: best {ranked}{apart}. "
             "The difference is paired, so it is surer than either score; an interval that contains 0 proves nothing "
             f"either way. {visible(found, metric, escape)}{_together(found)}",
         ]

@@ -195,7 +195,7 @@ def _reason(facts: Facts, candidate: Candidate) -> str:
 
 def _target(selection: Selection) -> str:
     """`validation accuracy`"""
-    return escape(f"{selection.on} {selection.metric}", 2 * LONGEST).strip()
+    return escape(selection.goal, 2 * LONGEST)
 
 
 def _paper_link(text: str, paper: str | None) -> str:

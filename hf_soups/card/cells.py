@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hf_soups.card.markdown import escape
+from hf_soups.evaluation.benchmarks import Measured
 from hf_soups.evaluation.results import DatasetReport
 from hf_soups.evaluation.statistics import Interval
 from hf_soups.evaluation.verdict import Comparison
@@ -21,6 +22,14 @@ def value(found: Interval) -> str:
     """`0.852 ± 0.011`: the longer side of the interval, where the two differ."""
     side = max(found.high - found.value, found.value - found.low)
     return f"{found.value:.{DECIMALS}f} ± {side:.{DECIMALS}f}"
+
+
+def measured(found: Measured | None) -> str:
+    """`0.310 ± 0.010`: a benchmark's value and its standard error, if it tells one."""
+    if found is None:
+        return "—"
+    side = "" if found.stderr is None else f" ± {found.stderr:.{DECIMALS}f}"
+    return f"{found.value:.{DECIMALS}f}{side}"
 
 
 def difference(found: Interval) -> str:

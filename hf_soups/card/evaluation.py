@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hf_soups.card.cells import DECIMALS, ROLES, difference, place, value
+from hf_soups.card.cells import DECIMALS, ROLES, difference, measured, place, value
 from hf_soups.card.examination import examination
 from hf_soups.card.facts import Facts
 from hf_soups.card.markdown import details, escape, listed, repo_link, table
 from hf_soups.card.scatter import FIGURE
 from hf_soups.evaluation.resampling import DRAWS
 from hf_soups.evaluation.results import DatasetReport, Results, Row
-from hf_soups.evaluation.splits import SELECTION_ROLES
 from hf_soups.evaluation.statistics import LEVEL
 from hf_soups.evaluation.verdict import best_ingredient, comparisons, leaders, published, reported
 
@@ -25,10 +24,14 @@ def section(facts: Facts) -> str:
         return ""
     first, *others = results.metrics
     parts = ["## Evaluation"]
+    if not any(row.scores for row in results.rows):
+        fitted = listed([escape(name) for name in results.datasets])
+        return "\n\n".join([*parts, f"Nothing to report: {fitted} only fitted the weights.", _data(results)])
     if facts.figure:
         parts.append(f"![{_alternative_text(results)}]({FIGURE})")
     shown, hidden = _rows_to_show(results)
-    parts.append(f"**{escape(first)}** of every model, ± its {LEVEL:.0%} interval; the best value in bold:")
+    up = results.way(first)
+    parts.append(f"**{escape(first)}** ({up}) of every model, ± its {LEVEL:.0%} interval; the best value in bold:")
     parts.append(_scores(results, shown, first))
     if hidden:
         count = sum(row.kind == "ingredient" for row in results.rows)
@@ -36,7 +39,8 @@ def section(facts: Facts) -> str:
     differences = _differences(results, first)
     if differences:
         parts.append(details("Differences of the other models to the best ingredient", differences))
-    parts += [details(metric, _scores(results, results.rows, metric)) for metric in others]
+    parts += [details(f"{m} ({results.way(m)})", _scores(results, results.rows, m)) for m in others]
+    parts += _benchmarks(results)
     parts += examination(results, facts.robustness_figure)
     parts.append(_data(results))
     parts.append(_method(facts, results))
@@ -56,7 +60,7 @@ def _scores(results: Results, rows: Sequence[Row], metric: str) -> str:
     """Models down; tests, shifts, the shifts' mean and selection data across."""
 
     def column(d: DatasetReport) -> list[str]:
-        best = leaders(results.rows, d.name, metric, DECIMALS)
+        best = leaders(results, d.name, metric, DECIMALS)
         cells = [value(row.scores[d.name][metric]) if d.name in row.scores else "" for row in rows]
         bold = [f"**{cell}**" if row in best else cell for row, cell in zip(rows, cells, strict=True)]
         return [f"{escape(d.name)}<br>({ROLES[d.role]})", *bold]
@@ -68,6 +72,19 @@ def _scores(results: Results, rows: Sequence[Row], metric: str) -> str:
     columns += [column(d) for d in results.datasets.values() if d.role == "select"]
     header, *lines = zip(*columns, strict=True)
     return table(header, lines)
+
+
+def _benchmarks(results: Results) -> list[str]:
+    """What programs make of whole models."""
+    names = results.benchmarks
+    if not names:
+        return []
+    cells = [[_row_name(results, row), *(measured(row.benchmarks.get(n)) for n in names)] for row in results.rows]
+    header = ["model", *(f"{escape(name)}<br>({results.way(name)})" for name in names)]
+    return [
+        "Benchmarks of whole models, ± one standard error where they tell it; the mean individual and the ensemble are "
+        f"no one model:\n\n{table(header, cells)}"
+    ]
 
 
 def _differences(results: Results, metric: str) -> str:
@@ -90,8 +107,8 @@ def _differences(results: Results, metric: str) -> str:
 def _row_name(results: Results, row: Row) -> str:
     if row is published(results):
         return f"**{escape(row.name)}: this model**"
-    if row.kind == "base":
-        return f"base: {escape(row.name)}"
+    if row.kind in ("base", "baseline"):
+        return f"{row.kind}: {escape(row.name)}"
     if row is best_ingredient(results):
         return f"{escape(row.name)} (best ingredient)"
     return escape(row.name)
@@ -113,16 +130,24 @@ def _data(results: Results) -> str:
 def _method(facts: Facts, results: Results) -> str:
     metrics = listed([escape(m) for m in results.metrics])
     lines = [f"Metrics, by their names in `evaluate`: {metrics}."]
-    chosen = [escape(d.name) for d in results.datasets.values() if d.role in SELECTION_ROLES]
-    if chosen and facts.selection is not None and facts.selection.on:
+    deciding = _deciding(facts, results)
+    ranking = [d.name for d in results.datasets.values() if d.role == "select" and d.name not in deciding]
+    if deciding:
         apart = " Tests and shifts are other rows, used for this report alone."
         overlap = any(d.shared for d in results.datasets.values())
         lines.append(
-            f"Only {listed(chosen)} had a say in what the soup is; scores there are too good for whatever was chosen "
-            f"there.{'' if overlap else apart}"
+            f"Only {listed([*map(escape, deciding)])} had a say in what the soup is; scores there are too good for "
+            f"whatever was chosen there.{'' if overlap else apart}"
         )
-    elif chosen:
-        lines.append(f"No data had a say in what the soup is; {listed(chosen)} only tells which ingredient is best.")
+    elif facts.selection is not None and facts.selection.metric in results.benchmarks:
+        lines.append(
+            f"The soup was chosen on {escape(facts.selection.metric)}, whose numbers are too good for whatever was "
+            "chosen by them. No rows of the data above had a say."
+        )
+    elif ranking:
+        lines.append("No data had a say in what the soup is.")
+    if results.ranked_on in ranking:
+        lines.append(f"{escape(results.ranked_on)} only tells which ingredient is best.")
     dropped = [f"{d.dropped:,} of {escape(d.name)}" for d in results.datasets.values() if d.dropped]
     if dropped:
         lines.append(f"Rows left out of the report because selection had seen them: {listed(dropped)}.")
@@ -142,9 +167,21 @@ def _method(facts: Facts, results: Results) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
+def _deciding(facts: Facts, results: Results) -> list[str]:
+    """The datasets whose rows the strategy asked."""
+    selection = facts.selection
+    if selection is None:
+        return []
+    if selection.learned is not None:
+        return [selection.learned.fit, selection.learned.calibrate]
+    if selection.study is not None:  # its objectives and its constraint may be of any of them
+        return [d.name for d in results.datasets.values() if d.role == "select"]
+    return [selection.on] if selection.on else []
+
+
 def _counted(results: Results) -> list[str]:
     """How often luck had a chance."""
-    scored = f"{results.scored} candidates were scored on selection data" if results.scored else ""
+    scored = f"{results.scored} candidates were scored on {escape(results.scored_on)}" if results.scored else ""
     made = comparisons(results)
     reported_ = f"the report compares models with the best ingredient {made} times for each metric" if made else ""
     both = " before one was chosen; ".join(filter(None, [scored, reported_]))

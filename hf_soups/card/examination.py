@@ -56,9 +56,10 @@ def _robustness(results: Results, figure: bool) -> str:
         if figure
         else "",
         table(["model", *(escape(r.shifted) for r in lines)], rows),
-        f"Accuracy under shift minus what a line through the {baselines} baselines (the ingredients, and the base if "
-        f"it was evaluated), fitted in logit scale, gives for the accuracy on {escape(lines[0].reference)}; above 0 "
-        f"is more robust than its accuracy explains. {LEVEL:.0%} intervals are of new rows for the same baselines.",
+        f"Accuracy under shift minus what a line through the {baselines} baselines (the ingredients, the base if it "
+        "was evaluated, and what `evaluate: baselines` names), fitted in logit scale, gives for the accuracy on "
+        f"{escape(lines[0].reference)}; above 0 is more robust than its accuracy explains. {LEVEL:.0%} intervals are "
+        "of new rows for the same baselines.",
         f"No line for {listed(reasons)}." if reasons else "",
     ]
     return details("Effective robustness", "\n\n".join(filter(None, parts)))

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hf_soups.card.drawing import drawing
 from hf_soups.card.naming import INK, drawable
 from hf_soups.card.points import LOOKS
-from hf_soups.card.scatter import DPI, SIZE
 from hf_soups.selection import Growth, Selection
 
 if TYPE_CHECKING:
@@ -22,20 +22,13 @@ def greedy_figure(selection: Selection, path: Path) -> bool:
     growth = selection.growth
     if growth is None or len(growth.greedy) < 2:
         return False
-    from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    with style.context("default"):  # whatever the user's own settings are
-        drawing = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
-        FigureCanvasAgg(drawing)
-        axes = drawing.add_subplot()
+    with drawing(path) as canvas:
+        axes = canvas.figure.add_subplot()
         _lines(axes, selection, growth)
         _frame(axes, selection)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        drawing.savefig(path, metadata={"Software": None})
     return True
 
 

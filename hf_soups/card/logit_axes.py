@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hf_soups.card.drawing import drawing
 from hf_soups.card.naming import INK, drawable
 from hf_soups.card.points import LOOKS, NAMES, kind_of
 from hf_soups.evaluation.results import Results, Row
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ROBUSTNESS_FIGURE = "figures/effective-robustness.png"
+SEVERAL = {"ingredient": "other ingredients", "baseline": "other baselines"}  # what one entry of the legend stands for
 COLUMNS = 3
 PANEL = (3.4, 3.1)  # inches; a card shows three beside each other 750 pixels wide
-DPI = 200
 TICKS = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99])
 ROOM = 0.08  # of the axis, on each side of the points
 
@@ -32,30 +33,22 @@ def robustness_figure(results: Results, path: Path) -> bool:
     found = [r for r in results.robustness if r.slope is not None]
     if not found:
         return False
-    from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = -(-len(found) // COLUMNS)
     columns = min(COLUMNS, len(found))
-    with style.context("default"):  # whatever the user's own settings are
-        drawing = Figure(figsize=(max(5.0, PANEL[0] * columns), PANEL[1] * rows + 0.6), dpi=DPI, layout="constrained")
-        FigureCanvasAgg(drawing)
-        panels = drawing.subplots(rows, columns, squeeze=False).flat
+    with drawing(path, (max(5.0, PANEL[0] * columns), PANEL[1] * rows + 0.6)) as canvas:
+        panels = canvas.figure.subplots(rows, columns, squeeze=False).flat
         for panel, robustness in zip(panels, found, strict=False):
             _draw(panel, results, robustness)
         for unused in list(panels)[len(found) :]:
             unused.set_axis_off()
         handles = {
             label: handle
-            for panel in drawing.axes
+            for panel in canvas.figure.axes
             for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
         }
-        drawing.legend(
+        canvas.figure.legend(
             handles.values(), handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False, labelcolor=INK
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        drawing.savefig(path, metadata={"Software": None})
     return True
 
 
@@ -97,7 +90,7 @@ def _line(axes: Axes, robustness: Robustness, limits: tuple[float, float]) -> No
 
 def _point(axes: Axes, row: Row, position: Position, kind: str) -> None:
     look = LOOKS[kind]
-    plain = kind == "ingredient"
+    plain = kind in SEVERAL
     axes.errorbar(
         position.reference.value,
         position.shifted.value,
@@ -111,7 +104,7 @@ def _point(axes: Axes, row: Row, position: Position, kind: str) -> None:
         markeredgewidth=0.7,
         elinewidth=0.7 if plain else 1.0,
         zorder=look.layer,
-        label="other ingredients" if plain else NAMES.get(kind) or drawable(row.name),
+        label=SEVERAL.get(kind) or NAMES.get(kind) or drawable(row.name),
     )
 
 

@@ -34,6 +34,7 @@ LOOKS = {
     "uniform": Look("^", "#0072B2", 10, 4),
     "best": Look("s", "#E69F00", 7, 5),
     "base": Look("D", "#000000", 7, 5),
+    "baseline": Look("v", "#56B4E9", 6, 3),
     "mean": Look("X", "#CC79A7", 8, 4),
 }
 NAMES = {"base": "base", "best": "best ingredient"}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hf_soups.card.drawing import drawing
 from hf_soups.card.naming import INK, drawable, name_points
 from hf_soups.card.points import LOOKS, Point, points_of, split
 from hf_soups.evaluation.results import Results
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FIGURE = "figures/id-versus-ood.png"
-SIZE = (6.4, 4.4)  # inches: text of 10 points stays readable when a card shows it 750 pixels wide
-DPI = 200
 OUTSIDE_NAMED = 3
 
 
@@ -27,21 +26,13 @@ def figure(results: Results, path: Path) -> bool:
     points = points_of(results)
     if len(points) < 2:
         return False
-    from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with style.context("default"):  # whatever the user's own settings are
-        drawing = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
-        canvas = FigureCanvasAgg(drawing)
-        axes = drawing.add_subplot()
+    with drawing(path) as canvas:
+        axes = canvas.figure.add_subplot()
         near, far = split(points)
         for point in near:
             _draw(axes, point)
         _frame(axes, results, near, far)
         name_points(axes, canvas, near)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        drawing.savefig(path, metadata={"Software": None})
     return True
 
 

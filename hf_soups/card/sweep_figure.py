@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hf_soups.card.cells import ROLES
+from hf_soups.card.drawing import drawing
 from hf_soups.card.naming import INK, drawable
 from hf_soups.card.points import LOOKS
-from hf_soups.card.scatter import DPI, SIZE
 from hf_soups.evaluation.results import Results
 from hf_soups.selection import Curve, Selection
 
@@ -33,17 +33,8 @@ def sweep_figure(selection: Selection, results: Results, path: Path) -> bool:
     curve = selection.curve
     if curve is None or len(curve.points) < 2:
         return False
-    from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with style.context("default"):  # whatever the user's own settings are
-        drawing = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
-        FigureCanvasAgg(drawing)
-        axes = drawing.add_subplot()
-        draw(axes, selection, curve, results)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        drawing.savefig(path, metadata={"Software": None})
+    with drawing(path) as canvas:
+        draw(canvas.figure.add_subplot(), selection, curve, results)
     return True
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hf_soups.card.drawing import SIZE, drawing
 from hf_soups.card.naming import INK, drawable
 from hf_soups.selection import Learned
 
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
 WEIGHTS_FIGURE = "figures/learned-weights.png"
-DPI = 200
-WIDTH = 6.4  # inches, as the other figure
+WIDTH = SIZE[0]
 NAMED = 40  # blocks or ingredients that are named; more are too small to read
 NUMBERED = 250  # fields with their number in them
 LINE = 50  # letters that fit below the picture side by side
@@ -30,16 +30,9 @@ def weights_figure(learned: Learned, path: Path) -> bool:
     a = np.array(list(learned.groups.values()))  # [groups, n]
     if len(a) < 2:
         return False
-    from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     groups, n = a.shape
-    with style.context("default"):  # whatever the user's own settings are
-        height = float(np.clip(1.6 + 0.24 * groups, 2.4, 10))
-        drawing = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
-        FigureCanvasAgg(drawing)
-        axes = drawing.add_subplot()
+    with drawing(path, (WIDTH, float(np.clip(1.6 + 0.24 * groups, 2.4, 10)))) as canvas:
+        axes = canvas.figure.add_subplot()
         far = max(float(np.abs(a - 1 / n).max()), 1e-6)
         image = axes.imshow(a, cmap="RdBu_r", vmin=1 / n - far, vmax=1 / n + far, aspect="auto", interpolation="none")
         _name(axes.yaxis, list(learned.groups), f"{learned.granularity}s")
@@ -51,11 +44,9 @@ def weights_figure(learned: Learned, path: Path) -> bool:
             for (row, column), value in np.ndenumerate(a):
                 dark = abs(value - 1 / n) > 0.65 * far
                 axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color="w" if dark else INK)
-        bar = drawing.colorbar(image, ax=axes)
+        bar = canvas.figure.colorbar(image, ax=axes)
         bar.ax.tick_params(labelsize=8, colors=INK)
         bar.set_label(f"weight (uniform: {1 / n:.3g})", fontsize=9, color=INK)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        drawing.savefig(path, metadata={"Software": None})
     return True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from hf_soups.recipe import Recipe, to_yaml
 
 def main() -> None:
     """Run the command line; known errors are one line on stderr and exit code 1."""
+    warnings.showwarning = _show_warning
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # unfinished folders are removed
     try:
         code = group(standalone_mode=False)
@@ -109,7 +111,7 @@ def merge(
     --dataset the greedy soup is chosen and reported.
     """
     printer = _printer(format_, as_json, quiet)
-    asked = {**changes, "token": token, "stream": stream}
+    asked = {**changes, "token": token, "local": local, "stream": stream}
     if isinstance(on, HfJob) and not print_recipe:
         alone()
         words = _words(
@@ -203,7 +205,7 @@ def plan(
 ) -> None:
     """Say whether the ingredients fit together and what a merge would cost, from headers alone."""
     printer = _printer(format_, as_json, quiet)
-    recipe = _recipe(source, {**changes, "token": token, "stream": stream})
+    recipe = _recipe(source, {**changes, "token": token, "local": local, "stream": stream})
     _show(printer, pipeline.plan(recipe, stream=stream, token=token, local=local, device=device))
 
 
@@ -240,7 +242,7 @@ def evaluate(
     if isinstance(on, HfJob):
         alone()
         words = _words(device=device, cache=cache, trust_remote_code=trust_remote_code)
-        recipe = _recipe(source, {**changes, "token": token})
+        recipe = _recipe(source, {**changes, "token": token, "local": local})
         send(on, Command("evaluate", recipe, words, cache=cache), printer, token)
         return
     with joined() as processes:
@@ -346,6 +348,12 @@ def _method(m: Any) -> dict[str, Any]:
         for p in m.parameters.values()
     ]
     return {"name": m.name, "title": m.title, "paper": m.paper, "works_on": m.space, "parameters": parameters}
+
+
+def _show_warning(message: Warning | str, *where: Any, **how: Any) -> None:
+    """What people can do something about, without the line of code that it comes from."""
+    if not ranks.is_peer():
+        click.echo(f"Warning: {message}", err=True)
 
 
 def _os_error(error: OSError) -> str:

@@ -15,6 +15,7 @@ import click
 from hf_soups.planning import Plan
 
 if TYPE_CHECKING:
+    from hf_soups.evaluation.benchmarks import Measured
     from hf_soups.evaluation.results import Results
     from hf_soups.evaluation.statistics import Interval
     from hf_soups.evaluation.verdict import Comparison
@@ -96,38 +97,51 @@ def show_plan(printer: Printer, plan: Plan, data: bool) -> None:
     if recipe.output.hub:
         echo(f"  push to {recipe.output.hub} ({'private' if recipe.output.private else 'public'})")
     for finding in plan.findings:
-        echo(f"  {MARKS[finding.level]} {finding.message}")
+        echo(wrapped(f"  {MARKS[finding.level]} {finding.message}"))
 
 
 def show_results(printer: Printer, results: Results) -> None:
     """One table: the deciding metric of every model on every dataset, with half the interval's width."""
+    from hf_soups.cli import examination
     from hf_soups.evaluation.findings import findings
 
     metric = results.metrics[0]
     names = [name for name in results.datasets if all(name in row.scores for row in results.rows)]
-    if not names:
+    if names:
+        header = ["", *(f"{n} ({results.datasets[n].role})" for n in names)]
+        rows = [[row.name, *(_interval(row.scores[n][metric]) for n in names)] for row in results.rows]
+        click.echo(f"{metric} ({results.way(metric)}), with 95 % intervals")
+        _tables(printer, header, rows)
+    else:
         click.echo("no data to report on; give a dataset of role test")
-        return
-    header = ["", *(f"{n} ({results.datasets[n].role})" for n in names)]
-    rows = [[row.name, *(_interval(row.scores[n][metric]) for n in names)] for row in results.rows]
-    click.echo(f"{metric}, with 95 % intervals")
-    width = _columns()
-    per_table = len(names)
+    if results.benchmarks:
+        rows = [[row.name, *(_measured(row.benchmarks.get(n)) for n in results.benchmarks)] for row in results.rows]
+        ways = ", ".join(f"{name} ({results.way(name)})" for name in results.benchmarks)
+        click.echo(wrapped(f"benchmarks of whole models, ± standard error where one is known: {ways}"))
+        _tables(printer, ["", *results.benchmarks], rows)
+    show_verdict(printer, results)
+    for line in examination.lines(results):
+        click.echo(wrapped(line))
+    for finding in findings(results):
+        click.echo(wrapped(f"{MARKS[finding.level]} {finding.message}"))
+
+
+def _tables(printer: Printer, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """One table, or several below each other where the columns do not fit side by side."""
+    width, columns = _columns(), len(header) - 1
+    per_table = columns
     first = max(len(r[0]) for r in rows)
     while per_table > 1 and first + sum(2 + _width(header, rows, i + 1) for i in range(per_table)) > width:
         per_table -= 1
-    for start in range(0, len(names), per_table):
-        columns = [0, *range(start + 1, min(start + per_table, len(names)) + 1)]
-        printer.table([header[i] for i in columns], [[r[i] for i in columns] for r in rows], right=1)
+    for start in range(0, columns, per_table):
+        shown = [0, *range(start + 1, min(start + per_table, columns) + 1)]
+        printer.table([header[i] for i in shown], [[r[i] for i in shown] for r in rows], right=1)
         click.echo()
-    show_verdict(printer, results)
-    for finding in findings(results):
-        click.echo(_wrapped(f"{MARKS[finding.level]} {finding.message}"))
 
 
 def show_verdict(printer: Printer, results: Results) -> None:
     """Whether the soup is better than the best individual, in words that the intervals support."""
-    from hf_soups.evaluation.findings import visible
+    from hf_soups.evaluation.findings import judge, visible
     from hf_soups.evaluation.verdict import best_ingredient, compare, comparisons, published
 
     soup, best = published(results), best_ingredient(results)
@@ -135,7 +149,7 @@ def show_verdict(printer: Printer, results: Results) -> None:
     found = compare(results, metric)
     if soup is None or best is None or not found:
         return
-    click.echo(f"{soup.name} minus {best.name}, the best individual on selection data (paired):")
+    click.echo(f"{soup.name} minus {best.name}, the best individual on {judge(results)} (paired):")
     tested = any(c.paired for c in found)
     rows = [
         [
@@ -152,11 +166,11 @@ def show_verdict(printer: Printer, results: Results) -> None:
         "won:lost: rows that only one of the two gets right; p: McNemar's exact test, adjusted for the number of these "
         "datasets (Holm).",
         visible(found, metric),
-        f"{results.scored} candidates were scored on selection data; the report holds {comparisons(results)} "
+        f"{results.scored} candidates were scored on {results.scored_on}; the report holds {comparisons(results)} "
         "differences to the best individual.",
     ]
     for sentence in sentences if tested else sentences[1:]:
-        click.echo(_wrapped(sentence))
+        click.echo(wrapped(sentence))
 
 
 def _tests(found: Comparison) -> tuple[str, str]:
@@ -176,7 +190,8 @@ def show_selection(printer: Printer, selection: Selection) -> None:
         return _show_learned(printer, selection.learned)
     forward = selection.direction == "forward"
     rule = "kept if the soup's score with it" if forward else "left out if the soup's score without it"
-    printer.say(f"greedy on {selection.on} by {selection.metric} ({rule} {selection.tie} the best)")
+    on = f" on {selection.on}" if selection.on else ""
+    printer.say(f"greedy{on} by {selection.metric} ({rule} {selection.tie} the best)")
     for step in selection.steps:
         mark = "kept" if step.kept else "left"
         found = f"{step.candidate:.4f}" if step.candidate is not None else f"at best {step.bound:.4f}"
@@ -233,12 +248,20 @@ def _interval(found: Interval) -> str:
     return f"{found.value:.4f} ±{(found.high - found.low) / 2:.4f}"
 
 
+def _measured(found: Measured | None) -> str:
+    if found is None:
+        return "—"
+    return f"{found.value:.4f}" + (f" ±{found.stderr:.4f}" if found.stderr is not None else "")
+
+
 def _columns() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
 
 
-def _wrapped(text: str) -> str:
-    return "\n".join(textwrap.wrap(text, _columns(), subsequent_indent="  ", break_on_hyphens=False))
+def wrapped(text: str) -> str:
+    """In lines as wide as the terminal; those after the first are indented."""
+    indent = " " * (2 + len(text) - len(text.lstrip()))
+    return "\n".join(textwrap.wrap(text, _columns(), subsequent_indent=indent, break_on_hyphens=False))
 
 
 def _small(p: float) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hf_soups.cli.output import Printer, show_plan, show_results, show_selection, size
+from hf_soups.cli.output import Printer, show_plan, show_results, show_selection, size, wrapped
 from hf_soups.pipeline import Listener
 from hf_soups.planning import Plan
 
@@ -42,7 +42,7 @@ class Screen(Listener):
         from hf_soups.evaluation.findings import expected
 
         for report in datasets:
-            self.printer.say(f"  {expected(report)}")
+            self.printer.say(wrapped(f"  {expected(report)}"))
 
     def evaluated(self, results: Results, selection: Selection | None) -> None:
         if selection is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,15 +27,8 @@ PAIRS = (
     ("text_a", "text_b"),
 )
 TEXTS = ("text", "sentence", "review", "content", "comment", "tweet", "document", "body", "question", "utterance")
+SCORES = ("score", "similarity_score", "rating", "stars")
 LABELS = ("label", "labels", "gold_label", "sentiment", "category", "class", "target", "intent", "topic", "polarity")
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Names of the columns: one text or a pair, and the label."""
-
-    text: tuple[str, ...]
-    label: str
 
 
 def check(table: Table, data: Data) -> None:
@@ -63,7 +56,7 @@ def find(table: Table, data: Data, usual: Mapping[str, Sequence[str]], optional:
         elif need not in optional:
             raise EvaluationError(
                 f"{table.where()}: which column is the {need}? It has {', '.join(table.names)}; "
-                f"say `columns: {{{need}: ...}}`"
+                f"say `columns: {{{need}: ...}}` in the recipe"
             )
     return found
 
@@ -80,28 +73,13 @@ def as_columns(data: Data, text: Sequence[str], label: str) -> Data:
     return replace(data, columns={**said, **data.columns})
 
 
-def choose(table: Table, data: Data) -> Columns:
-    """The columns that the recipe names; what it leaves out is inferred where only one answer is sensible."""
-    if data.text is not None and len(data.text) not in (1, 2):
-        raise EvaluationError(f"{table.where()}: text names {len(data.text)} columns; name one, or two for pairs")
-    for need in data.columns:
-        if need not in ("text", "label"):
-            raise EvaluationError(
-                f"{table.where()}: columns: {need!r} is not needed here; name text, label, or neither"
-            )
-    said = (data.columns["text"],) if "text" in data.columns else None
-    label = data.label or data.columns.get("label") or label_of(table)
-    return Columns(data.text or said or _text(table, taken=(label, data.group)), label)
-
-
-def label_of(table: Table) -> str:
-    """The column with the labels."""
-    found = _named(table, LABELS)
-    if found is None:
-        raise EvaluationError(
-            f"{table.where()}: which column is the label? It has {', '.join(table.names)}; say `label:`"
-        )
-    return found
+def of_texts(table: Table, data: Data, labels: Sequence[str] = LABELS) -> dict[str, str]:
+    """What `find` finds for a task about a text, or a pair with a `second`, and its label; labels: its usual names."""
+    said = as_columns(data, ("text", "second") if len(data.text or ()) > 1 else ("text",), "label")
+    named = {need: () for need in ("text", "second") if need in said.columns}
+    label = said.columns.get("label") or _named(table, labels)
+    texts = named if "text" in named else _texts(table, taken=(label, data.group))
+    return find(table, said, {**texts, "label": labels})
 
 
 def texts_of(table: Table, names: Sequence[str]) -> tuple[Text, ...]:
@@ -138,20 +116,16 @@ def groups_of(table: Table, name: str | None) -> NDArray[np.str_] | None:
     return np.array([str(value) for value in values], dtype=np.str_)
 
 
-def _text(table: Table, taken: Sequence[str | None]) -> tuple[str, ...]:
+def _texts(table: Table, taken: Sequence[str | None]) -> dict[str, tuple[str, ...]]:
+    """The names to look for: those of a pair, else of a text, else of the only column with words."""
     for first, second in PAIRS:
         left, right = _named(table, (first,)), _named(table, (second,))
         if left and right and not {left, right} & set(taken):
-            return left, right
-    found = _named(table, [name for name in TEXTS if name not in taken])
-    if found is not None:
-        return (found,)
+            return {"text": (first,), "second": (second,)}
+    if _named(table, [name for name in TEXTS if name not in taken]) is not None:
+        return {"text": tuple(name for name in TEXTS if name not in taken)}
     strings = [name for name in table.names if name not in taken and table.is_text(name)]
-    if len(strings) != 1:
-        raise EvaluationError(
-            f"{table.where()}: which column is the text? It has {', '.join(table.names)}; say `text:`"
-        )
-    return (strings[0],)
+    return {"text": (strings[0].casefold(),) if len(strings) == 1 else ()}
 
 
 def _named(table: Table, names: Sequence[str]) -> str | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,6 +80,7 @@ class Evaluator:
         roles = {name: data.role for name, data in evaluate.datasets.items()}
         seen = [examples for name, examples in every.items() if roles[name] in SELECTION_ROLES]
         self.datasets: dict[str, Examples] = {}
+        self._known: dict[tuple[str, str, str], Measured] = {}
         self._encoded: dict[tuple[str, str], Sequence[Any]] = {}
         self._least: dict[tuple[str, str], int | None] = {}
         self.reports: dict[str, DatasetReport] = {}
@@ -91,7 +93,15 @@ class Evaluator:
             groups = None if kept.groups is None else len(np.unique(kept.groups))
             self.datasets[name] = kept
             self.reports[name] = DatasetReport(
-                name, roles[name], kept.source, kept.n, groups, kept.fingerprint, dropped, shared
+                name,
+                roles[name],
+                kept.source,
+                kept.n,
+                groups,
+                kept.fingerprint,
+                dropped,
+                shared,
+                _only(kept, kept.choices or self.task.label_names),
             )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -136,9 +146,13 @@ class Evaluator:
         """Answers to a question of `question`, to all rows or until there are enough; see `gradual.answer`."""
         from hf_soups.evaluation.gradual import answer
 
-        found = answer(question, self.cache, hardness=hardness, enough=enough)
+        name = question.about["model"]
+        try:
+            found = answer(question, self.cache, hardness=hardness, enough=enough)
+        except EvaluationError as error:  # which of several models it is about, only the caller knows
+            raise EvaluationError(f"{name}: {error}") from error
         if found.complete:
-            self.task.check(found.whole(), question.examples, f"{question.about['model']} on {question.dataset}")
+            self.task.check(found.whole(), question.examples, f"{name} on {question.dataset}")
         return found
 
     def question(
@@ -188,10 +202,14 @@ class Evaluator:
     def measure(
         self, identity: str, load: Model, benchmark: str, settings: Mapping[str, str] | None = None
     ) -> Measured:
-        """What a benchmark makes of one model; kept where the benchmark says what decides it. See `outputs`."""
-        from hf_soups.evaluation.predict import ready
+        """What a benchmark makes of one model, asked once; kept where it says what decides it. See `outputs`."""
+        asked = (identity, benchmark, json.dumps(dict(settings or {}), sort_keys=True))
+        if asked not in self._known:
+            self._known[asked] = self._measure(identity, load, self.benchmarks[benchmark], settings)
+        return self._known[asked]
 
-        chosen = self.benchmarks[benchmark]
+    def _measure(self, identity: str, load: Model, chosen: Benchmark, settings: Mapping[str, str] | None) -> Measured:
+        from hf_soups.evaluation.predict import ready
 
         def compute() -> Outputs:
             model, processor = load()
@@ -226,7 +244,8 @@ class Evaluator:
 
     def score(self, outputs: Outputs, dataset: str, metric: str | None = None) -> float:
         """One number, without interval; metric: default the first of the recipe, which decides."""
-        return score(self._metric(metric), outputs, self.examples(dataset).references)
+        with _on(dataset):
+            return score(self._metric(metric), outputs, self.examples(dataset).references)
 
     def ensemble(self, outputs: Sequence[Outputs]) -> Outputs | None:
         """Mean of the models' unnormalised logits on one dataset (Wortsman et al. 2022, Model soups).
@@ -284,16 +303,22 @@ class Evaluator:
 
     def results(self, rows: Iterable[Row]) -> Results:
         """The table."""
-        return Results(self.task.name, tuple(self.metrics), dict(self.reports), tuple(rows))
+        directions = {name: self.sign(name) for name in (*self.metrics, *self.benchmarks)}
+        commits = {name: metric.commit for name, metric in self.metrics.items() if metric.commit}
+        return Results(
+            self.task.name, tuple(self.metrics), dict(self.reports), tuple(rows), directions, commits=commits
+        )
 
     def _measured(
         self, datasets: Iterable[str], one: Callable[[Metric, str, Examples], Interval]
     ) -> dict[str, dict[str, Interval]]:
         """Dataset → metric → what `one` finds there."""
-        return {
-            dataset: {id: one(metric, dataset, self.examples(dataset)) for id, metric in self.metrics.items()}
-            for dataset in datasets
-        }
+        found = {}
+        for dataset in datasets:
+            with _on(dataset):
+                rows = self.examples(dataset)
+                found[dataset] = {id: one(metric, dataset, rows) for id, metric in self.metrics.items()}
+        return found
 
     def _paired(self, outputs: Mapping[str, Outputs], best: Mapping[str, Outputs]) -> dict[str, dict[str, Paired]]:
         """Dataset → metric → who is right where, of metrics that are shares of right rows."""
@@ -317,6 +342,23 @@ class Evaluator:
         if name not in self.metrics:
             raise EvaluationError(f"metric {name!r} is not in `evaluate.metrics`{did_you_mean(name, self.metrics)}")
         return self.metrics[name]
+
+
+@contextmanager
+def _on(dataset: str) -> Iterator[None]:
+    """Says on which dataset a metric failed."""
+    try:
+        yield
+    except EvaluationError as error:
+        raise EvaluationError(f"{dataset}: {error}") from error
+
+
+def _only(examples: Examples, label_names: Sequence[str]) -> str | None:
+    """The one label that all rows have, if there is one."""
+    right = examples.references
+    if not (isinstance(right, np.ndarray) and right.ndim == 1 and right.dtype.kind == "i" and label_names):
+        return None
+    return label_names[int(right[0])] if len(np.unique(right)) == 1 and right[0] < len(label_names) else None
 
 
 def _sorted(

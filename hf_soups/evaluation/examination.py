@@ -49,7 +49,7 @@ def examine(results: Results, evaluator: Evaluator, lines: Sequence[Line]) -> Re
                 tests[0],
                 shift,
                 [
-                    Model(row.name, row.kind in ("base", "ingredient"), logits[tests[0]], logits[shift])
+                    Model(row.name, row.kind in ("base", "baseline", "ingredient"), logits[tests[0]], logits[shift])
                     for row, logits in known
                 ],
                 data[tests[0]],

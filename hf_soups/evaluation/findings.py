@@ -29,9 +29,19 @@ def findings(results: Results) -> tuple[Finding, ...]:
         for d in results.datasets.values()
         if d.shared
     ]
+    warnings += [
+        Finding("warning", f"{d.name}: every row is {d.only}: whoever always says so is perfect there; add other rows")
+        for d in results.datasets.values()
+        if d.only is not None
+    ]
     if results.separation is not None and not results.separation.decided:
         warnings.append(Finding("warning", _undecided(results.separation)))
     return (*warnings, *notes)
+
+
+def judge(results: Results) -> str:
+    """On what candidates were ranked: `selection data`, or the benchmark that decided."""
+    return str(results.ranked_by) if results.ranked_by in results.benchmarks else "selection data"
 
 
 def expected(report: DatasetReport) -> str:
@@ -59,17 +69,21 @@ def visible(found: Sequence[Comparison], metric: str, named: Callable[[str], str
 
 def amount(metric: str, size: float) -> str:
     """`1.9 points` of accuracy; other metrics as they are."""
-    return f"{100 * size:.2g} points" if metric == "accuracy" else f"{size:.2g}"
+    return f"{_digits(100 * size)} points" if metric == "accuracy" else _digits(size)
+
+
+def _digits(size: float) -> str:
+    """Two digits, without an exponent for those before the point."""
+    return f"{size:.0f}" if 99.5 <= size < 1e6 else f"{size:.2g}"
 
 
 def _undecided(found: Separation) -> str:
     gap = abs(found.difference.value)
     need = f"a difference of {amount(found.metric, found.detectable)} is the least that they show"
     if found.needed is None:
-        return (
-            f"{found.dataset}: {found.n:,} rows are too few to decide between {found.first} and {found.second}, the "
-            f"two best by {found.metric}, whose scores are equal; {need}"
-        )
+        few = f"{found.dataset}: {found.n:,} rows are too few to decide between {found.first} and {found.second}"
+        equal = f"{few}, the two best by {found.metric}, whose scores are equal"
+        return f"{equal}; {need}" if found.detectable else f"{equal} however the rows are drawn; use other rows"
     return (
         f"{found.dataset}: {found.n:,} rows are too few to decide between {found.first} and {found.second}, the two "
         f"best by {found.metric}: they differ by {amount(found.metric, gap)}, and {need}; about "

@@ -19,7 +19,7 @@ def as_evaluation_error(where: str) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
         reason = next((line.strip() for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
         if "corresponds to no data" in reason:
-            reason = "no rows"
+            raise EvaluationError(f"{where}: no rows; fill it, or name another dataset") from error
         raise EvaluationError(f"{where}: cannot be read: {reason}") from error
 
 

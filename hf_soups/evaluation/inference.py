@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from hf_soups.errors import EvaluationError
-from hf_soups.evaluation.columns import LABELS, label_of
+from hf_soups.evaluation import tasks
 from hf_soups.evaluation.labels import labelled
 from hf_soups.evaluation.tables import Location, locate, read
+from hf_soups.recipe import Data
 
 if TYPE_CHECKING:
-    from hf_soups.recipe import Data
+    from hf_soups.evaluation.tasks.base import Task
 
 _TRAIN = r"train(ing)?"
 _VALIDATION = r"validation|valid|val|dev"
@@ -19,45 +20,48 @@ _TEST = r"test(ing)?|eval(uation)?"
 
 
 def infer_splits(
-    path: str, *, config: str | None = None, revision: str | None = None, token: str | None = None
+    path: str, task: str, *, config: str | None = None, revision: str | None = None, token: str | None = None
 ) -> dict[str, Data]:
     """Datasets `validation` (role select) and `test` (role test), a Hub dataset at a fixed commit.
 
-    They are the validation and test splits whose labels, where the data has any, are not hidden; with only one of
-    these, its two halves (`split: test#1/2`, `test#2/2`), as for a single file. Training rows are never used: a
-    dataset with nothing else is an error.
+    task: its name; it says which columns are read, and which of them is the answer.
+    They are the validation and test splits whose answers, where there are any beside the input, are not hidden; with
+    only one of these, its two halves (`split: test#1/2`, `test#2/2`), as for a single file. Training rows are never
+    used: a dataset with nothing else is an error, and so is one without the task's columns.
     """
     location = locate(path, config, revision, token=token)
     if location.kind == "file":
         if _is(location.path.rsplit(".", 1)[0], _TRAIN):
             raise _only_training(location)
         return _halved(path, location, "")
-    validation, test = (_held_out(location, keywords, token) for keywords in (_VALIDATION, _TEST))
-    if validation is not None and test is not None and validation.labels != test.labels:
-        validation, test = (split if split.labels else None for split in (validation, test))  # hidden, column and all
+    asked = tasks.named(task)
+    reasons: list[EvaluationError] = []
+    validation, test = (_held_out(location, words, asked, reasons, token) for words in (_VALIDATION, _TEST))
     if validation is not None and test is not None:
-        return _pair(path, location, validation.name, test.name)
+        return _pair(path, location, validation, test)
     held_out = validation or test
     if held_out is None:
-        raise _only_training(location)
-    return _halved(path, location, held_out.name)
+        raise reasons[0] if reasons else _only_training(location)
+    return _halved(path, location, held_out)
 
 
-class _Split(NamedTuple):
-    name: str
-    labels: bool  # whether there is a column with them; texts to write, say, have none
+def _held_out(
+    location: Location, keywords: str, task: type[Task], reasons: list[EvaluationError], token: str | None
+) -> str | None:
+    """The first split of this kind whose answers are not hidden; `test` comes before `test_matched`.
 
-
-def _held_out(location: Location, keywords: str, token: str | None) -> _Split | None:
-    """The first split of this kind whose labels are not hidden; `test` comes before `test_matched`."""
-    without: list[_Split] = []
+    reasons: gets what is wrong with those that have not the task's columns.
+    """
     for name in sorted((name for name in location.files if _is(name, keywords)), key=len):
         table = read(location, name, token=token)
-        if not any(column.casefold() in LABELS for column in table.names):
-            without.append(_Split(name, labels=False))
-        elif labelled(table.column(label_of(table))):
-            return _Split(name, labels=True)
-    return next(iter(without), None)
+        try:
+            columns = task.columns(table, Data(location.path, "test"))
+        except EvaluationError as error:  # hidden with their column, if another split has it
+            reasons.append(error)
+            continue
+        if task.reference not in columns or labelled(table.column(columns[task.reference])):
+            return name
+    return None
 
 
 def _is(name: str, keywords: str) -> bool:
@@ -69,8 +73,6 @@ def _halved(path: str, location: Location, split: str) -> dict[str, Data]:
 
 
 def _pair(path: str, location: Location, select: str, test: str) -> dict[str, Data]:
-    from hf_soups.recipe import Data
-
     def data(role: str, split: str) -> Data:
         return Data(path=path, role=role, split=split, config=location.config, revision=location.revision)
 

@@ -16,8 +16,8 @@ _NUMBER = re.compile(r"\s*[+-]?\d+(\.0*)?\s*")  # 1, -1, 1.0: what a table's too
 
 
 def labelled(values: Sequence[Any]) -> bool:
-    """Does any row have a label? Hidden test labels are all null, or all -1."""
-    return any(not _absent(value) for value in values)
+    """Does any row have a label? Hidden test labels are all null, all -1, or all empty, in lists too."""
+    return any(not _hidden(value) for value in values)
 
 
 def to_ids(
@@ -105,6 +105,14 @@ def to_numbers(values: Sequence[Any], where: str) -> NDArray[np.float64]:
             f"{values[int(strange[0])]!r}; fill them or leave them out"
         )
     return found
+
+
+def _hidden(value: Any) -> bool:
+    if isinstance(value, list | tuple | np.ndarray):
+        return all(map(_hidden, value))
+    if isinstance(value, dict):
+        return all(map(_hidden, value.values()))
+    return _absent(value) or (isinstance(value, str) and not value.strip())
 
 
 def _absent(value: Any) -> bool:

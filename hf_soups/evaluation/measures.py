@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -36,12 +37,15 @@ def loaded(measure: Measure, token: str | None = None) -> Metric:
 
     place, _, revision = measure.name.removeprefix("evaluate:").partition("@")
     local = place.startswith((".", "~", "/"))
-    script = (
-        _script(Path(measure.name.removeprefix("evaluate:"))) if local else _fetched(place, revision or None, token)
-    )
+    commit = None
+    if local:
+        script = _script(Path(measure.name.removeprefix("evaluate:")))
+    else:
+        script, commit = _fetched(place, revision or None, token)
     consumes = cast(Consumes, measure.consumes)
     module = _imported(script, measure)
-    return own_metric(module, greater_is_better=measure.greater_is_better, consumes=consumes, key=measure.key)
+    made = own_metric(module, greater_is_better=measure.greater_is_better, consumes=consumes, key=measure.key)
+    return replace(made, commit=commit)
 
 
 def _script(path: Path) -> Path:
@@ -53,8 +57,8 @@ def _script(path: Path) -> Path:
     return script
 
 
-def _fetched(id: str, revision: str | None, token: str | None) -> Path:
-    """The script of a Space at one commit; ids without a namespace are those of `evaluate-metric`."""
+def _fetched(id: str, revision: str | None, token: str | None) -> tuple[Path, str | None]:
+    """The script of a Space at one commit, and which that is; without a namespace it is `evaluate-metric`'s."""
     from huggingface_hub import HfApi, snapshot_download
 
     repo = id if "/" in id else f"evaluate-metric/{id}"
@@ -64,7 +68,7 @@ def _fetched(id: str, revision: str | None, token: str | None) -> Path:
     script = Path(folder) / f"{repo.split('/')[1]}.py"
     if not script.is_file():
         raise EvaluationError(f"evaluate: metrics: the Space {repo} has no {script.name}, so it is no metric")
-    return script
+    return script, sha
 
 
 def _imported(script: Path, measure: Measure) -> Any:

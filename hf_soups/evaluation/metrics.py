@@ -28,7 +28,8 @@ class Metric:
         candidates by.
     features, formula: what is summed over rows of answers and references, and what is made of the sums (`scores`).
     bounds: the least and the most that any rows can give it; None for no bound.
-    module: a user's own `evaluate.Metric`; arguments: what its `compute` gets besides.
+    module: a user's own `evaluate.Metric`; arguments: what its `compute` gets besides; commit: of
+        the Space that brought it.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Metric:
     bounds: tuple[float | None, float | None] = (None, None)
     module: Any = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    commit: str | None = None
 
     def as_evaluate(self, labels: int = 2) -> Any:
         """The same metric as an `evaluate.Metric`, to compute or to combine; scikit-learn does the sums.
@@ -133,6 +135,7 @@ def own_metric(
     """A user's own `evaluate.Metric`, wherever a built-in one can stand.
 
     greater_is_better: which way is up; `evaluate` does not say.
+    consumes: of answers with several lines a row, such as a label for each word, the module gets a list for each row.
     key: the value among its results; default: the name of the metric.
     arguments: passed to `compute`, such as {"average": "macro"}.
     """
@@ -188,8 +191,10 @@ def _asked(metric: Metric, outputs: Any, references: Any) -> float:
     column = next((name for name in accepted[0] if name != "references"), "predictions")
     given = _decoded(metric.consumes, outputs)
     one_number = all(isinstance(features[column], Value) for features in accepted)
-    if metric.consumes == "probabilities" and outputs.shape[1] == 2 and one_number:
+    if metric.consumes == "probabilities" and one_number and isinstance(outputs, np.ndarray) and outputs.shape[1] == 2:
         given = given[:, 1]  # the probability of label 1
+    if isinstance(outputs, Ragged):
+        references = [np.asarray(one).tolist() for one in references]
     result = metric.module.compute(**{column: given, "references": references}, **metric.arguments)
     if metric.key not in result:
         raise EvaluationError(f"{metric.id}: no {metric.key!r} in its result; it has {', '.join(result)}; say `key`")
@@ -198,15 +203,23 @@ def _asked(metric: Metric, outputs: Any, references: Any) -> float:
 
 def _decoded(consumes: Consumes, outputs: Any) -> Any:
     if isinstance(outputs, Ragged):
-        raise EvaluationError(
-            f"own metrics cannot read {consumes} of answers with several lines a row yet; use a built-in"
-        )
+        if consumes not in ("labels", "probabilities", "values", "losses", "rankings"):
+            raise EvaluationError(
+                f"own metrics cannot read {consumes}; of answers with several lines a row they can read labels, "
+                "probabilities, values, losses or rankings, a list for each row: say `consumes`"
+            )
+        return [_of_lines(consumes, outputs[row]) for row in range(len(outputs))]
     if consumes == "texts":
         return list(outputs)
     if consumes == "values":
         return outputs.reshape(len(outputs))
-    if consumes == "rankings":
-        return [outputs[row].reshape(-1).tolist() for row in range(len(outputs))]
     if consumes == "indicators":
         return numbers.indicated(outputs).astype(np.int64)
     return scores.predictions(outputs) if consumes == "labels" else scores.probabilities(outputs)
+
+
+def _of_lines(consumes: Consumes, lines: Any) -> list[Any]:
+    """One row's lines, [length, width]: its label ids, its probabilities, or its numbers."""
+    if consumes == "labels":
+        return list(scores.predictions(lines).tolist())
+    return list((scores.probabilities(lines) if consumes == "probabilities" else lines.reshape(-1)).tolist())

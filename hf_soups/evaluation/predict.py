@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -118,6 +119,11 @@ def halved(forward: Callable[[NDArray[np.int64], int], list[Any]], part: NDArray
     except RuntimeError as error:
         if "can't allocate memory" not in str(error) or len(part) == 1:
             raise
+    warnings.warn(
+        f"{len(part)} rows at once do not fit into memory, so they are run as two halves, which changes no answer; a "
+        "smaller batch_size spares the attempt",
+        stacklevel=2,
+    )
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     middle = (len(part) + 1) // 2

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hf_soups.errors import EvaluationError
+from hf_soups.evaluation.benchmarks import Measured
 from hf_soups.evaluation.calibration import Calibration
 from hf_soups.evaluation.diversity import Diversity
 from hf_soups.evaluation.examples import Source
@@ -16,7 +17,7 @@ from hf_soups.evaluation.robustness import Accuracy, Position, Robustness
 from hf_soups.evaluation.separation import Separation
 from hf_soups.evaluation.statistics import Interval
 
-Kind = Literal["base", "ingredient", "mean", "uniform", "greedy", "chosen", "soup", "ensemble"]
+Kind = Literal["base", "baseline", "ingredient", "mean", "uniform", "greedy", "chosen", "soup", "ensemble"]
 Scores = Mapping[str, Mapping[str, Interval]]  # dataset → metric → value
 
 
@@ -28,6 +29,7 @@ class DatasetReport:
     shared: rows in the scores although selection has seen them, by force (`evaluate: allow_overlap`).
     groups: how many; None when rows are independent.
     fingerprint: SHA-256 of the rows in the scores.
+    only: the label that every row has, where there are no others.
     """
 
     name: str
@@ -38,6 +40,7 @@ class DatasetReport:
     fingerprint: str
     dropped: int = 0
     shared: int = 0
+    only: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Row:
     scores: dataset → metric → interval.
     difference: the same for this model minus the individual that is best on selection data; may be empty.
     paired: dataset → metric → where exactly one of these two is right, for metrics that are shares of right rows.
+    benchmarks: what programs make of the whole model, by name; of no model (mean, ensemble) they make nothing.
     """
 
     name: str
@@ -54,30 +58,40 @@ class Row:
     scores: Scores
     difference: Scores = field(default_factory=dict)
     paired: Mapping[str, Mapping[str, Paired]] = field(default_factory=dict)
+    benchmarks: Mapping[str, Measured] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Results:
     """All that an evaluation found; `metrics[0]` is the one that decides.
 
-    scored: how many candidates were scored on selection data before one was chosen; 0: there were no such data.
+    directions: of every metric and benchmark, 1 if more of it is better, -1 if less is.
+    ranked_by: the metric or benchmark that ranked the individuals and candidates, on the dataset `ranked_on`; a
+        benchmark asks no dataset. None: nothing was ranked.
+    scored: how many candidates were scored on `scored_on` before one was chosen; 0: there were no such data.
     separation: of the two best on selection data.
     diversity: dataset → how differently the ingredients err there; empty for one ingredient.
     calibration: of the best ingredient, the soup and the ensemble.
     robustness: one for each shifted dataset, if there is a test.
     no_ensemble: why there is no row of it, where there are several ingredients.
+    commits: of the metrics whose code came from the Hub, which one ran.
     """
 
     task: str
     metrics: tuple[str, ...]
     datasets: Mapping[str, DatasetReport]
     rows: tuple[Row, ...]
+    directions: Mapping[str, int]
+    ranked_by: str | None = None
+    ranked_on: str | None = None
     scored: int = 0
+    scored_on: str = "selection data"
     separation: Separation | None = None
     diversity: Mapping[str, Diversity] = field(default_factory=dict)
     calibration: tuple[Calibration, ...] = ()
     robustness: tuple[Robustness, ...] = ()
     no_ensemble: str = ""
+    commits: Mapping[str, str] = field(default_factory=dict)
 
     def mean_shift(self, row: Row, metric: str | None = None) -> float | None:
         """Unweighted mean of a metric (default: the deciding one) over the datasets of role shift; None without any."""
@@ -85,6 +99,15 @@ class Results:
         if not shifted:
             return None
         return sum(row.scores[name][metric or self.metrics[0]].value for name in shifted) / len(shifted)
+
+    @property
+    def benchmarks(self) -> tuple[str, ...]:
+        """Names of those that whole models were put through."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row.benchmarks))
+
+    def way(self, metric: str) -> str:
+        """Which way is up, in words."""
+        return "more is better" if self.directions[metric] > 0 else "less is better"
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers; no path of this machine."""
@@ -102,10 +125,16 @@ class Results:
                         name: {metric: dataclasses.asdict(found) for metric, found in by.items()}
                         for name, by in row.paired.items()
                     },
+                    "benchmarks": {name: dataclasses.asdict(found) for name, found in row.benchmarks.items()},
                 }
                 for row in self.rows
             ],
+            "directions": dict(self.directions),
+            "ranked_by": self.ranked_by,
+            "ranked_on": self.ranked_on,
             "scored": self.scored,
+            "scored_on": self.scored_on,
+            "commits": dict(self.commits),
             "separation": None if self.separation is None else dataclasses.asdict(self.separation),
             "diversity": {name: dataclasses.asdict(found) for name, found in self.diversity.items()},
             "calibration": [dataclasses.asdict(found) for found in self.calibration],
@@ -131,10 +160,16 @@ class Results:
                             name: {metric: Paired(**found) for metric, found in by.items()}
                             for name, by in row["paired"].items()
                         },
+                        {name: Measured(**found) for name, found in row["benchmarks"].items()},
                     )
                     for row in content["rows"]
                 ),
+                directions=dict(content["directions"]),
+                ranked_by=content["ranked_by"],
+                ranked_on=content["ranked_on"],
                 scored=content["scored"],
+                scored_on=content["scored_on"],
+                commits=dict(content["commits"]),
                 separation=_separation_from_json(content["separation"]),
                 diversity={name: Diversity(**found) for name, found in content["diversity"].items()},
                 calibration=tuple(_calibration_from_json(found) for found in content["calibration"]),

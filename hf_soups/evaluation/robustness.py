@@ -159,7 +159,7 @@ def _draws(models: Sequence[Logits], labels: Labels, groups: NDArray[np.str_] | 
 def _why_not(found: Sequence[Accuracy], reference: str) -> str | None:
     """Too few baselines, or too much alike for a slope, even if any one of them is left out."""
     if len(found) < BASELINES:
-        return f"{len(found)} baselines (ingredients and base); a line needs {BASELINES}"
+        return f"{len(found)} baselines (ingredients, base, and what baselines: names); a line needs {BASELINES}"
     ranked = sorted(found, key=lambda a: a.value)
     if ranked[0].high < ranked[-2].low and ranked[1].high < ranked[-1].low:
         return None

@@ -112,7 +112,7 @@ def read(location: Location, split: str | None, *, token: str | None = None) -> 
             **options,
         )
     if len(rows) == 0:
-        raise EvaluationError(f"{title}: no rows")
+        raise EvaluationError(f"{title}: no rows; fill it, or name another dataset")
     folder = None if location.kind == "hub" else Path(location.files[names[0]][0]).parent
     return Table(rows, title, folder)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hf_soups.evaluation.paired import Paired, holm
@@ -10,7 +9,6 @@ from hf_soups.evaluation.power import detectable_from
 from hf_soups.evaluation.results import DatasetReport, Results, Row
 from hf_soups.evaluation.splits import REPORT_ROLES
 from hf_soups.evaluation.statistics import Interval
-from hf_soups.evaluation.tasks import direction
 
 SOUPS = ("greedy", "chosen", "soup", "uniform")
 SAME = "not distinguishable"
@@ -20,8 +18,7 @@ SAME = "not distinguishable"
 class Comparison:
     """The soup against its best ingredient on one dataset that selection has not seen.
 
-    outcome: "better", "worse" or "not distinguishable"; "higher" or "lower" where it is not known which of
-    them is good.
+    outcome: "better", "worse" or "not distinguishable".
     detectable: the smallest true difference that this dataset shows in four of five cases, in the metric's units.
     paired: rows that only one of them gets right; None for a metric that is not the share of right rows.
     adjusted: its p-value after Holm's correction for all datasets that have one.
@@ -63,7 +60,7 @@ def compare(results: Results, metric: str) -> list[Comparison]:
     if soup is None or best is None:
         return []
     found = [
-        _compared(soup, best, report, metric)
+        _compared(soup, best, report, metric, results.directions[metric])
         for report in reported(results)
         if report.name in soup.difference and report.name in best.scores
     ]
@@ -72,7 +69,7 @@ def compare(results: Results, metric: str) -> list[Comparison]:
     return [replace(c, adjusted=adjusted.get(i)) for i, c in enumerate(found)]
 
 
-def _compared(soup: Row, best: Row, report: DatasetReport, metric: str) -> Comparison:
+def _compared(soup: Row, best: Row, report: DatasetReport, metric: str, sign: int) -> Comparison:
     difference = soup.difference[report.name][metric]
     paired = soup.paired.get(report.name, {}).get(metric)
     return Comparison(
@@ -80,7 +77,7 @@ def _compared(soup: Row, best: Row, report: DatasetReport, metric: str) -> Compa
         soup.scores[report.name][metric],
         best.scores[report.name][metric],
         difference,
-        outcome(difference, metric),
+        outcome(difference, sign),
         detectable_from(difference.stderr) if paired is None else paired.detectable,
         paired,
     )
@@ -93,22 +90,20 @@ def comparisons(results: Results) -> int:
     return sum(name in row.difference for row in results.rows if row is not best for name in names)
 
 
-def outcome(difference: Interval, metric: str) -> str:
-    """What an interval of a paired difference proves: nothing if it contains 0."""
+def outcome(difference: Interval, sign: int) -> str:
+    """What an interval of a paired difference proves: nothing if it contains 0. sign: 1 if more is better, else -1."""
     if difference.low <= 0 <= difference.high:
         return SAME
-    upwards = difference.value > 0
-    sign = direction(metric)
-    if sign is None:
-        return "higher" if upwards else "lower"
-    return "better" if upwards == (sign > 0) else "worse"
+    return "better" if sign * difference.value > 0 else "worse"
 
 
-def leaders(rows: Sequence[Row], dataset: str, metric: str, decimals: int) -> list[Row]:
+def leaders(results: Results, dataset: str, metric: str, decimals: int) -> list[Row]:
     """The rows with the best value, all of them if several look equal when rounded to `decimals`."""
-    sign = direction(metric)
-    values = [(row, round(row.scores[dataset][metric].value, decimals)) for row in rows if dataset in row.scores]
-    if sign is None or not values:
+    sign = results.directions[metric]
+    values = [
+        (row, round(row.scores[dataset][metric].value, decimals)) for row in results.rows if dataset in row.scores
+    ]
+    if not values:
         return []
     top = max(sign * value for _, value in values)
     return [row for row, value in values if sign * value == top]

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hf_soups.pipeline.listener import Listener
-from hf_soups.recipe import Recipe, Select
+from hf_soups.recipe import Recipe, Select, Sweep
+from hf_soups.recipe.check_select import targets
 from hf_soups.selection import Selection, Tried, greedy, search, sweep
 from hf_soups.selection.wishes import Reach
 from hf_soups.soup import Soup
@@ -49,10 +50,9 @@ def _greedy(recipe: Recipe, asked: Select, candidates: Candidates, listener: Lis
     def expect(following: Iterable[Recipe], best: float | None) -> None:
         candidates.soon(following, [on], None if best is None else Reach(metric, best, asked.tie))
 
-    select = replace(asked, on=on, metric=metric)
     if metric in candidates.evaluator.benchmarks:  # of which nothing is known half-way, nor by anybody else
-        return greedy(recipe, score, select, sign)
-    return greedy(recipe, score, select, sign, attempt, expect)
+        return greedy(recipe, score, replace(asked, on=None, metric=metric), sign)
+    return greedy(recipe, score, replace(asked, on=on, metric=metric), sign, attempt, expect)
 
 
 def select_without_data(recipe: Recipe, soup: Soup) -> Selection | None:
@@ -79,7 +79,8 @@ def _sweep(recipe: Recipe, asked: Select, candidates: Candidates, listener: List
             candidates.soon(soups, shown if chosen else [on])
 
     on = ""
-    if not evaluator.names("select"):
+    fixed = isinstance(asked.options, Sweep) and not isinstance(asked.options.rule, str)
+    if fixed or not evaluator.names("select"):
         return sweep(recipe, None, replace(asked, metric=metric), measure=measure, names=names, expect=expect)
     on, metric, sign = target(recipe, candidates)
 
@@ -115,8 +116,11 @@ def _said(recipe: Recipe) -> str:
 
 
 def target(recipe: Recipe, candidates: Candidates) -> tuple[str, str, int]:
-    """The dataset and metric that decide, said or the only ones, and 1 if more is better, else -1."""
-    chosen = recipe.select or Select()
+    """The dataset and metric that decide, said or the only ones, and 1 if more is better, else -1.
+
+    Of a search its first objective's.
+    """
+    chosen = targets(recipe, recipe.select or Select())[0]
     on = chosen.on or candidates.evaluator.names("select")[0]
     metric = chosen.metric or candidates.evaluator.asked[0]
     return on, metric, candidates.evaluator.sign(metric)

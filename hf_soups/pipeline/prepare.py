@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hf_soups.align import Finding
 from hf_soups.card import decide_license, sources
@@ -18,18 +20,33 @@ from hf_soups.recipe import Evaluate, Ingredient, Learning, Recipe
 from hf_soups.selection import needs_base, outline
 from hf_soups.soup import Soup
 
+if TYPE_CHECKING:
+    from hf_soups.evaluation.benchmarks import Benchmark
+    from hf_soups.evaluation.metrics import Metric
+
 
 def prepare(
-    recipe: Recipe, opener: Opener, device: Device, *, stream: bool = False, uploads: bool = False
+    recipe: Recipe,
+    opener: Opener,
+    device: Device,
+    *,
+    stream: bool = False,
+    uploads: bool = False,
+    own: Mapping[str, Metric | Benchmark] | None = None,
 ) -> tuple[Recipe, Plan, Soup]:
     """The pinned recipe, the plan, and the soup of all ingredients as its headers tell it.
 
+    own: metrics that the recipe only names.
     stream: the Hub's weights will be read by range; uploads: each finished file will go to the Hub.
     Raises AlignmentError with every reason why they do not fit together, and SoupError if their licences
     differ and the recipe names none.
     """
-    _check_names(recipe.evaluate)
+    _check_names(recipe.evaluate, own or {})
     pinned = opener.pin(recipe)
+    if pinned.evaluate is not None and pinned.evaluate.baselines:
+        others = opener.pin(Recipe(tuple(Ingredient(model) for model in pinned.evaluate.baselines))).ingredients
+        known = tuple(str(other.model) for other in others)
+        pinned = replace(pinned, evaluate=replace(pinned.evaluate, baselines=known))
     if pinned.base is None and needs_base(pinned):
         pinned = replace(pinned, base=_infer_base(pinned, opener))
     soup = Soup(outline(pinned), opener.headers, device=device)
@@ -77,8 +94,9 @@ def _check_local_names(soup: Soup) -> None:
                 )
 
 
-def _check_names(evaluate: Evaluate | None) -> None:
+def _check_names(evaluate: Evaluate | None, own: Mapping[str, Any]) -> None:
     """A misspelt task or metric is found before anything is asked of the Hub."""
+    _check_own(evaluate, own)
     if evaluate is None or not (evaluate.task or evaluate.metrics):
         return
     from hf_soups.evaluation import tasks
@@ -88,9 +106,30 @@ def _check_names(evaluate: Evaluate | None) -> None:
         known = tasks.named(evaluate.task).metrics
     else:
         known = {name: metric for task in tasks.TASKS for name, metric in tasks.named(task).metrics.items()}
+    known = {**known, **own}
     for name in evaluate.metrics:
         if isinstance(name, str) and name not in known and not name.startswith(PREFIX):
             raise EvaluationError(f"evaluate: no metric {name!r}{did_you_mean(name, known)}")
+
+
+def _check_own(evaluate: Evaluate | None, own: Mapping[str, Any]) -> None:
+    """EvaluationError for a metric of the caller's that nobody asks for, or that does not say which way is up."""
+    if not own:
+        return
+    from hf_soups.evaluation.benchmarks import Benchmark
+    from hf_soups.evaluation.metrics import Metric
+
+    asked = evaluate.metric_names if evaluate else ()
+    for name, metric in own.items():
+        if not isinstance(metric, Metric | Benchmark):
+            raise EvaluationError(
+                f"own: {name}: {type(metric).__name__} does not say which way is up; pass "
+                "own_function(f, greater_is_better=...), or own_metric(...) for a metric of `evaluate`"
+            )
+        if name not in asked:
+            raise EvaluationError(
+                f"own: {name}: not in the recipe's `evaluate: metrics`; list it there, first if it is to decide"
+            )
 
 
 def _infer_base(recipe: Recipe, opener: Opener) -> Ingredient:

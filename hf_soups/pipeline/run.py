@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,11 +27,13 @@ from hf_soups.pipeline.taste import candidates_for, taste, with_curves
 from hf_soups.pipeline.write import Made, upload, write
 from hf_soups.planning import Plan
 from hf_soups.ranks import Ranks
-from hf_soups.recipe import Recipe
+from hf_soups.recipe import Measure, Recipe
 from hf_soups.selection import Selection
 from hf_soups.soup import Soup
 
 if TYPE_CHECKING:
+    from hf_soups.evaluation.benchmarks import Benchmark
+    from hf_soups.evaluation.metrics import Metric
     from hf_soups.evaluation.results import Results
     from hf_soups.placement import Memory
 
@@ -74,6 +76,7 @@ class Options:
     max_memory: what a model may take of each GPU and of the memory while it is measured; see `placement.place`.
     on: `ray` or `ray:ADDRESS`: workers of a Ray cluster, of this machine or a running one, run the candidates and the
         models of the table side by side; the choice and all numbers are those of one process.
+    own: metrics and functions of the caller's, by the names that `evaluate: metrics` lists them under.
     """
 
     out: Path | None = None
@@ -91,6 +94,7 @@ class Options:
     cache: str | Path | None = None
     max_memory: Memory | None = None
     on: str | None = None
+    own: Mapping[str, Metric | Benchmark] = field(default_factory=dict)
 
 
 def run(recipe: Recipe, options: Options) -> Outcome:
@@ -112,7 +116,7 @@ def run(recipe: Recipe, options: Options) -> Outcome:
         _check_apart(options.out, recipe)
     opener = Opener(options.token, options.local)
     listener.tell("reading headers")
-    pinned, plan, headers = prepare(recipe, opener, device, stream=options.stream, uploads=uploads)
+    pinned, plan, headers = prepare(recipe, opener, device, stream=options.stream, uploads=uploads, own=options.own)
     writes = options.out is not None or repo is not None
     if writes:
         plan = with_idle(plan, options.ranks)
@@ -140,12 +144,17 @@ def run(recipe: Recipe, options: Options) -> Outcome:
                     selection = with_curves(pinned, selection, candidates)
         listener.evaluated(results, selection)
         if selection is not None and selection.is_single and not options.allow_single:
-            raise SelectionError(f"no soup beat {selection.kept[0]} on {selection.on}; --allow-single writes it alone")
+            where = selection.on or selection.metric
+            raise SelectionError(f"no soup beat {selection.kept[0]} on {where}; --allow-single writes it alone")
     chosen = selection.recipe if selection else replace(pinned, select=None)
     if pinned.evaluate is not None and pinned.recompute_batchnorm is not None:
         listener.tell(f"estimating BatchNorm statistics on {pinned.recompute_batchnorm}")
         statistics = candidates.statistics(chosen)
-    soup = headers if options.stream else Soup(chosen, opened, device=device, statistics=statistics)
+    soup = (
+        headers
+        if options.stream
+        else Soup(_repeatable(chosen, options.own), opened, device=device, statistics=statistics)
+    )
     check_tokenizers({i.label: c for i, c in zip(soup.recipe.ingredients, soup.ingredients, strict=True)})
     ranked = selection is not None and selection.curve is None and selection.study is None
     every = [(ingredient, opened(ingredient)) for ingredient in pinned.ingredients] if ranked else []
@@ -162,6 +171,14 @@ def run(recipe: Recipe, options: Options) -> Outcome:
     finally:
         opener.reading.ahead = False  # what was asked for in advance is wanted no more
     return Outcome(soup, plan, selection, results, options.out, published, check, written)
+
+
+def _repeatable(recipe: Recipe, own: Collection[str]) -> Recipe:
+    """Without the caller's metrics, which no file can name: they have chosen already."""
+    if recipe.evaluate is None:
+        return recipe
+    metrics = tuple(m for m in recipe.evaluate.metrics if isinstance(m, Measure) or m not in own)
+    return replace(recipe, evaluate=replace(recipe.evaluate, metrics=metrics))
 
 
 def _publish(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ from hf_soups.ranks import Ranks
 from hf_soups.soup import Soup
 
 if TYPE_CHECKING:
+    from hf_soups.evaluation.benchmarks import Benchmark
+    from hf_soups.evaluation.metrics import Metric
     from hf_soups.evaluation.results import Results
     from hf_soups.placement import Memory
     from hf_soups.recipe import Recipe
@@ -50,6 +53,7 @@ def merge(
     cache: str | Path | None = None,
     max_memory: Memory | None = None,
     on: str | None = None,
+    own: Mapping[str, Metric | Benchmark] | None = None,
     **changes: Any,
 ) -> Soup:
     """Make a soup: the whole main job, as far as the recipe asks for it.
@@ -58,6 +62,7 @@ def merge(
     out: folder to write; default: nothing is written, and tensors are computed when asked for.
     push_to_hub: repository id to publish the finished folder under, as one commit.
     ranks: the processes that write it together, from `hf_soups.ranks.join()`; every one of them calls this.
+    own: what the recipe's `evaluate: metrics` only names, such as {"mine": own_function(f, greater_is_better=True)}.
     changes: as for `make_recipe`. The rest: as in `Options`.
     """
     options = Options(
@@ -76,6 +81,7 @@ def merge(
         cache=cache,
         max_memory=max_memory,
         on=on,
+        own=own or {},
     )
     with options.ranks as processes:
         if not processes.is_first:
@@ -83,7 +89,8 @@ def merge(
             if made is None:
                 raise SoupError("process 0 ended without a soup")
             return made
-        return run(make_recipe(source, hub=push_to_hub, token=token, stream=stream, **changes), options).soup
+        recipe = make_recipe(source, hub=push_to_hub, token=token, local=local, stream=stream, **changes)
+        return run(recipe, options).soup
 
 
 def plan(
@@ -94,20 +101,21 @@ def plan(
     token: str | None = None,
     local: str | Path | None = None,
     device: str = "auto",
+    own: Mapping[str, Metric | Benchmark] | None = None,
     **changes: Any,
 ) -> Plan:
     """What a merge would do, from headers alone; AlignmentError lists every reason why it would not.
 
     out, stream, device: as the merge would be called; they decide how much is fetched, and how much disk and memory
-        it takes.
+        it takes. own: as for `merge`.
     changes: as for `make_recipe`.
     """
     opener = Opener(token, Path(local) if local else None)
-    recipe = make_recipe(source, token=token, stream=stream, **changes)
+    recipe = make_recipe(source, token=token, local=local, stream=stream, **changes)
     if stream:
         check_stream(recipe)
     uploads = stream and out is None and recipe.output.hub is not None
-    return prepare(recipe, opener, choose(device), stream=stream, uploads=uploads)[1]
+    return prepare(recipe, opener, choose(device), stream=stream, uploads=uploads, own=own)[1]
 
 
 def evaluate(
@@ -122,11 +130,12 @@ def evaluate(
     cache: str | Path | None = None,
     max_memory: Memory | None = None,
     on: str | None = None,
+    own: Mapping[str, Metric | Benchmark] | None = None,
     **changes: Any,
 ) -> Results:
     """The table of base, every ingredient, the soup of all, and the ensemble; nothing is written.
 
-    device, listener, trust_remote_code, cache, max_memory, on: as in `Options`.
+    device, listener, trust_remote_code, cache, max_memory, on, own: as in `Options`.
     ranks: the processes that evaluate together, from `hf_soups.ranks.join()`; every one of them calls this.
     changes: as for `make_recipe`; `dataset` where the recipe has no evaluate section.
     """
@@ -140,6 +149,7 @@ def evaluate(
         cache=cache,
         max_memory=max_memory,
         on=on,
+        own=own or {},
     )
     with options.ranks as processes:
         if not processes.is_first:
@@ -147,7 +157,7 @@ def evaluate(
             from hf_soups.evaluation.results import Results
 
             return Results.from_json(processes.share())
-        results = _evaluate(make_recipe(source, token=token, **changes), options)
+        results = _evaluate(make_recipe(source, token=token, local=local, **changes), options)
         processes.share(None)  # there are no more questions
         processes.share(results.to_json())
         return results
@@ -158,7 +168,7 @@ def _evaluate(recipe: Recipe, options: Options) -> Results:
     dataset_of(options.cache)
     check_on(options.on, recipe, options.ranks)
     opener = Opener(options.token, options.local)
-    pinned, _, headers = prepare(recipe, opener, own_device(options.device, options.ranks))
+    pinned, _, headers = prepare(recipe, opener, own_device(options.device, options.ranks), own=options.own)
     with predictions(options.cache, options.token, options.listener.tell) as cache:
         pinned, candidates = candidates_for(pinned, headers, opener, options, cache)
         with on_cluster(options, candidates, pinned):

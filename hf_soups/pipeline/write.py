@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hf_soups import card, lock
 from hf_soups.checkpoint import Checkpoint, new_folder
 from hf_soups.errors import CheckpointError
+from hf_soups.evaluation.findings import findings
 from hf_soups.hub.finished import crc32
 from hf_soups.hub.push import Push, Pushed
 from hf_soups.pipeline.listener import Listener
@@ -101,4 +102,7 @@ def _describe(
     card.write(folder, made.soup, made.selection, made.results, made.every, license_, made.repo, remarks=made.remarks)
     selection = made.selection.to_json() if made.selection else None
     evaluation = made.results.to_json() if made.results else None
-    lock.write_records(made.soup, folder, sums, selection, evaluation, checked=checked, uploaded=uploaded)
+    told = findings(made.results) if made.results else ()
+    lock.write_records(
+        made.soup, folder, sums, selection, evaluation, checked=checked, uploaded=uploaded, findings=told
+    )

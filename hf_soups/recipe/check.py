@@ -127,6 +127,12 @@ def _check_evaluate(evaluate: Evaluate) -> None:
         one_of(data.role, ROLES, f"evaluate: datasets: {name}: role")
     one_of(evaluate.dtype, ("float32", "bfloat16"), "evaluate: dtype")
     _check_metrics(evaluate)
+    roles = [data.role for data in evaluate.datasets.values()]
+    if evaluate.baselines and not {"test", "shift"} <= set(roles):
+        raise RecipeError(
+            "evaluate: baselines: say what accuracy under shift to expect, so datasets of the roles test and shift are "
+            "needed; add them, or leave the baselines out"
+        )
     for key, size in (("batch_size", evaluate.batch_size), ("max_length", evaluate.max_length)):
         if size is not None and size < 1:
             raise RecipeError(f"evaluate: {key} must be at least 1, got {size}")

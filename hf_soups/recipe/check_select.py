@@ -20,6 +20,7 @@ WITHOUT_DATA = ("uniform", "sweep")  # the others have nothing to go by
 TIES = (">=", ">")
 ORDERS = ("score", "random")
 DIRECTIONS = ("forward", "backward")
+GREEDY = ("tie", "order", "direction", "curve")  # keys that only a greedy selection reads
 SAMPLERS = ("tpe", "cmaes")
 ALPHA = "alpha"  # swept over any method's soup: its share on the line from the base to it
 SLOPE = "slope"  # swept over a linear method's `scale`: how much larger it is in the last layer than in the first
@@ -31,6 +32,7 @@ def check_select(recipe: Recipe, select: Select) -> None:
     one_of(select.tie, TIES, "select: tie")
     one_of(select.order, ORDERS, "select: order")
     one_of(select.direction, DIRECTIONS, "select: direction")
+    _check_greedy(select)
     if select.strategy == "learned" and select.options is None:
         return check_learning(recipe, Learning())
     wanted = OPTIONS.get(select.strategy)
@@ -50,6 +52,27 @@ def check_select(recipe: Recipe, select: Select) -> None:
             _check_target(recipe, target, "select")
     else:
         _check_target(recipe, Target(select.on, select.metric), "select", select.strategy in WITHOUT_DATA)
+
+
+def _check_greedy(select: Select) -> None:
+    """RecipeError for what would change nothing: keys of a greedy selection elsewhere, a curve that has no order."""
+    usual = Select()
+    for key in GREEDY:
+        if select.strategy != "greedy" and getattr(select, key) != getattr(usual, key):
+            raise says_nothing(key, select.strategy)
+    if select.curve and (select.order, select.direction) != (usual.order, usual.direction):
+        other = "order: random" if select.order != usual.order else "direction: backward"
+        raise RecipeError(
+            f"select: curve: scores the soups of the k best, and {other} has no such order; leave one of the two out"
+        )
+
+
+def says_nothing(key: str, strategy: str) -> RecipeError:
+    """Of a key that only a greedy selection reads."""
+    return RecipeError(
+        f"select: {key}: belongs to a greedy selection, and says nothing of {strategy}; leave it out, or say "
+        "strategy: greedy"
+    )
 
 
 def swept(recipe: Recipe, name: str) -> Parameter:
@@ -89,6 +112,14 @@ def targets(recipe: Recipe, select: Select) -> tuple[Target, ...]:
     options = select.options
     named = options.objectives if isinstance(options, Search) and options.objectives else (Target(),)
     return tuple(settle(recipe, select, t) for t in named)
+
+
+def named_metrics(recipe: Recipe, select: Select) -> tuple[str | None, ...]:
+    """Of what a selection improves and of its constraint, in this order; None stands for the evaluation's first."""
+    options = select.options
+    bound = options.constraint if isinstance(options, Search) else None
+    settled = (*targets(recipe, select), *([settle(recipe, select, bound)] if bound else []))
+    return tuple(target.metric for target in settled)
 
 
 def settle(recipe: Recipe, select: Select, target: Target | Constraint) -> Target:

@@ -134,6 +134,9 @@ def _evaluate(value: Any, folder: Path | None) -> Evaluate:
             continue
         elif key == "metrics":
             made[key] = tuple(_metric(m, folder) for m in sequence(entry, "evaluate: metrics"))
+        elif key == "baselines":
+            named = sequence(entry, "evaluate: baselines")
+            made[key] = tuple(local(string(one, "evaluate: baselines"), folder) for one in named)
         elif key == "options":
             made[key] = mapping(entry, "evaluate: options")
         elif key in ("max_length", "batch_size"):

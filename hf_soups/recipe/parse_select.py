@@ -6,13 +6,12 @@ from dataclasses import fields
 from typing import Any
 
 from hf_soups.errors import RecipeError
-from hf_soups.recipe.check_select import OPTIONS, STRATEGIES
+from hf_soups.recipe.check_select import GREEDY, OPTIONS, STRATEGIES, says_nothing
 from hf_soups.recipe.learning import Learning
 from hf_soups.recipe.strategies import Constraint, Range, Search, Sweep, Target
 from hf_soups.recipe.types import Select
 from hf_soups.recipe.values import boolean, integer, known, mapping, number, one_of, sequence, string
 
-GREEDY = ("tie", "order", "direction")  # keys of a greedy selection
 MOST_VALUES = 1000  # of a sweep; each is a model that is run on the data
 
 
@@ -22,9 +21,12 @@ def parse_select(content: Any) -> Select:
     strategy = values.get("strategy", Select.strategy)
     kind: type | None = OPTIONS.get(one_of(string(strategy, "select: strategy"), STRATEGIES, "select: strategy"))
     common = {"strategy"} if kind is Learning else {"strategy", "on", "metric"}
-    own = [f.name for f in fields(kind)] if kind else [*GREEDY, "curve"]
+    own = [f.name for f in fields(kind)] if kind else GREEDY
+    if kind is None and strategy != "greedy" and (lost := [key for key in GREEDY if key in values]):
+        raise says_nothing(lost[0], strategy)
     known(values, [*sorted(common), *own], "select")
-    made: dict[str, Any] = {k: string(v, f"select: {k}") for k, v in values.items() if k in {*common, *GREEDY}}
+    words = {*common, *GREEDY} - {"curve"}
+    made: dict[str, Any] = {k: string(v, f"select: {k}") for k, v in values.items() if k in words}
     if "curve" in values:
         made["curve"] = boolean(values["curve"], "select: curve")
     if kind is Sweep:

@@ -142,6 +142,8 @@ class Evaluate:
     task: default: what the models' architecture is for. metrics: default: the task's first.
     max_length: in tokens; longer texts are cut. dtype: of the arithmetic, float32 or bfloat16.
     allow_overlap: report on data that selection saw, which the card then says first; otherwise that is an error.
+    baselines: models of the same labels, Hub ids or folders, that only help to say what robustness to expect: see
+        `evaluation.robustness`.
     options: what only the task knows, such as {prefix: "summarize: ", max_new_tokens: 60}, or the templates
         and labels of a zero-shot classifier.
     """
@@ -153,6 +155,7 @@ class Evaluate:
     batch_size: int = 64
     dtype: str = "float32"
     allow_overlap: bool = False
+    baselines: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -117,6 +117,7 @@ class Selection:
 
     order: the rule that sorted the ingredients; tie: `>=` or `>`; steps: their turns, in a greedy selection.
     direction: `forward` adds them, `backward` takes them out of the soup of all, which has the score `start`.
+    on: the dataset that decided; "" where none did, such as for a benchmark of whole models.
     curve: of a sweep. study: of a search. learned: of learned weights.
     """
 
@@ -133,6 +134,11 @@ class Selection:
     curve: Curve | None = None
     study: Study | None = None
     learned: Learned | None = None
+
+    @property
+    def goal(self) -> str:
+        """`validation accuracy`, or the benchmark that asks no dataset."""
+        return f"{self.on} {self.metric}".strip()
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -159,7 +165,9 @@ class Selection:
     @property
     def scored(self) -> int:
         """How many candidates were scored on the selection data: of a greedy soup each ingredient alone, then each
-        soup tried; of a sweep or search every value."""
+        soup tried; of a sweep or search every value; of learned weights the soups that calibration data compared."""
+        if self.learned is not None:
+            return len(self.learned.epochs) + len(self.learned.confirmed)
         if self.curve is not None:
             return len(self.curve.points) if self.on else 0
         if self.study is not None:

@@ -95,7 +95,10 @@ def report(
 
 
 def results(rows: Sequence[Row], reports: Sequence[DatasetReport], metrics: tuple[str, ...] = ("accuracy",)) -> Results:
-    return Results("text-classification", metrics, {r.name: r for r in reports}, tuple(rows))
+    directions = {metric: -1 if metric == "log_loss" else 1 for metric in metrics}
+    ranked = next((r.name for r in reports if r.role == "select"), None)
+    by_name = {r.name: r for r in reports}
+    return Results("text-classification", metrics, by_name, tuple(rows), directions, metrics[0], ranked)
 
 
 def row(

@@ -18,7 +18,6 @@ from PIL import Image
 from hf_soups.card import figure
 from hf_soups.card.naming import name_points
 from hf_soups.card.points import Point, points_of, split
-from hf_soups.evaluation.results import Results
 from tests.card.samples import NASTY, report, results, row, usual_results
 
 
@@ -119,5 +118,5 @@ def drawn(points: Sequence[Point]) -> tuple[matplotlib.axes.Axes, FigureCanvasAg
 
 def test_a_pool_of_one_point_is_no_picture(tmp_path: Path) -> None:
     full = usual_results()
-    alone = Results(full.task, full.metrics, full.datasets, full.rows[:1])
+    alone = replace(full, rows=full.rows[:1])
     assert not figure(alone, tmp_path / "a.png")

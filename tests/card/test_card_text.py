@@ -108,22 +108,28 @@ def test_a_choice_that_was_luck_is_among_the_warnings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "value", "high", "name", "expected"),
+    ("low", "value", "high", "sign", "expected"),
     [
-        (-0.01, 0.01, 0.03, "accuracy", "not distinguishable"),
-        (0.0, 0.01, 0.03, "accuracy", "not distinguishable"),
-        (0.001, 0.01, 0.03, "accuracy", "better"),
-        (-0.03, -0.01, -0.001, "accuracy", "worse"),
-        (-0.03, -0.01, -0.001, "log_loss", "better"),
-        (0.001, 0.01, 0.03, "log_loss", "worse"),
-        (0.001, 0.01, 0.03, "a metric of the user's own", "higher"),
-        (-0.03, -0.01, -0.001, "a metric of the user's own", "lower"),
+        (-0.01, 0.01, 0.03, 1, "not distinguishable"),
+        (0.0, 0.01, 0.03, 1, "not distinguishable"),
+        (0.001, 0.01, 0.03, 1, "better"),
+        (-0.03, -0.01, -0.001, 1, "worse"),
+        (-0.03, -0.01, -0.001, -1, "better"),
+        (0.001, 0.01, 0.03, -1, "worse"),
     ],
 )
 def test_an_interval_that_contains_0_proves_nothing(
-    low: float, value: float, high: float, name: str, expected: str
+    low: float, value: float, high: float, sign: int, expected: str
 ) -> None:
-    assert outcome(Interval(value, 0.01, low, high), name) == expected
+    assert outcome(Interval(value, 0.01, low, high), sign) == expected
+
+
+def test_the_evaluation_says_which_way_is_up_for_a_metric_of_the_users_own_too() -> None:
+    table = usual_results(("regret",))
+    assert "**better** on amazon, **worse** on tweets" in body(render(greedy_facts(table)))
+    less = body(render(greedy_facts(replace(table, directions={"regret": -1}))))
+    assert "**worse** on amazon, **better** on tweets" in less
+    assert "**regret** (less is better) of every model" in less
 
 
 def test_the_best_ingredient_is_the_one_that_differs_from_itself_by_exactly_0() -> None:

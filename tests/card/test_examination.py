@@ -68,7 +68,9 @@ def test_robustness_is_told_of_models_that_are_no_baselines() -> None:
 def test_without_a_line_the_reason_is_told() -> None:
     few = positions("amazon", 0.05, ["a", "b", "c"], SHARES[:3])
     (text,) = examination(replace(table(), robustness=(few,)), figure=False)
-    assert text == "No effective robustness: 3 baselines (ingredients and base); a line needs 4."
+    assert (
+        text == "No effective robustness: 3 baselines (ingredients, base, and what baselines: names); a line needs 4."
+    )
 
 
 def test_calibration_is_told_before_and_after_the_temperature() -> None:

@@ -16,9 +16,10 @@ import torch
 from hf_soups.checkpoint import LocalFiles, Origin, Stored
 from hf_soups.errors import EvaluationError
 from hf_soups.evaluation import lm_harness
-from hf_soups.evaluation.benchmarks import Benchmark, own_function
+from hf_soups.evaluation.benchmarks import Benchmark, Measured, own_function
 from hf_soups.evaluation.cache import Predictions
 from hf_soups.evaluation.evaluator import Evaluator
+from hf_soups.evaluation.results import Results
 from hf_soups.pipeline.choose import select
 from hf_soups.pipeline.listener import Listener
 from hf_soups.pipeline.taste import taste, with_curves
@@ -74,6 +75,11 @@ def test_greedy_selects_by_a_users_own_function(candidates: Callable[[Benchmark]
     assert with_curves(asked, again, scores).growth is None, "of whole models nothing is known for the k best"
     table = taste(asked, scores, selection)
     assert table.metrics == ("accuracy",)
+    found = {row.kind: row.benchmarks for row in table.rows}
+    assert found["greedy"] == found["uniform"] == {"mine": Measured(0.5)} and table.directions["mine"] == -1
+    assert found["mean"] == found["ensemble"] == {} and table.benchmarks == ("mine",)
+    assert (table.ranked_by, table.ranked_on, again.on) == ("mine", None, "")
+    assert Results.from_json(table.to_json()).rows == table.rows
     alone = {row.name: row.difference["validation"]["accuracy"] for row in table.rows}
     assert (alone["m0"].value, alone["m0"].low, alone["m0"].high) == (0.0, 0.0, 0.0)
 

@@ -86,7 +86,7 @@ def test_a_column_that_is_not_there_is_an_error_that_lists_those_that_are(table:
     path = table("a.csv", {"title": ["a", "b"], "story": ["c", "d"], "label": [0, 1]})
     with pytest.raises(EvaluationError, match="no column 'stori'; it has title, story, label; did you mean 'story'"):
         load(Data(path, "test", text=("stori",)), CLASSES)
-    with pytest.raises(EvaluationError, match=r"which column is the text\? It has title, story, label; say `text:`"):
+    with pytest.raises(EvaluationError, match=r"which column is the text\? It has .*; say `columns: \{text: ...\}`"):
         load(Data(path, "test"), CLASSES)
     with pytest.raises(EvaluationError, match="which column is the label"):
         load(Data(table("b.csv", {"text": ["a"], "stars": [1]}), "test"), CLASSES)
@@ -116,7 +116,7 @@ def test_what_cannot_be_read_is_an_error_that_names_it(tmp_path: Path, table: Wr
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(EvaluationError, match=r"broken\.parquet: cannot be read: Parquet"):
         load(Data(str(tmp_path / "broken.parquet"), "test"), CLASSES)
-    with pytest.raises(EvaluationError, match=r"empty\.csv: cannot be read: no rows"):
+    with pytest.raises(EvaluationError, match=r"empty\.csv: no rows; fill it"):
         load(Data(table("empty.csv", {"text": [], "label": []}), "test"), CLASSES)
     with pytest.raises(EvaluationError, match=r"a file has no splits; leave `split: test` out"):
         load(Data(table("a.csv", {"text": ["a"], "label": [0]}), "test", split="test"), CLASSES)

@@ -174,3 +174,24 @@ def test_a_users_own_metric_goes_by_its_name_in_the_recipe(section: Evaluate, tm
     logits = np.random.default_rng(0).normal(size=(238, 2)).astype(np.float32)
     expected = score(METRICS["recall"], logits, evaluator.datasets["test"].references)
     assert evaluator.score(logits, "test", "found") == pytest.approx(expected)
+
+
+def test_errors_say_which_model_and_which_dataset_they_are_about(
+    table: Write, classifier: Callable[..., Any], tokenizer: Any, tmp_path: Path
+) -> None:
+    path = table("one.csv", {"text": sentences(8), "label": [1] * 8})
+    evaluator = Evaluator(Evaluate({"mine": Data(path, "test")}, metrics=("roc_auc",)), NAMES, Predictions(tmp_path))
+    assert evaluator.reports["mine"].only == "positive"
+    answers = evaluator.outputs("a", lambda: (classifier(0), tokenizer))
+    with pytest.raises(
+        EvaluationError, match=r"mine: roc_auc: undefined on these 8 rows, whose references are only \[1"
+    ):
+        evaluator.row("a", "ingredient", answers)
+
+    def broken() -> tuple[Any, Any]:
+        model = classifier(0)
+        model.classifier.bias.data.fill_(float("nan"))
+        return model, tokenizer
+
+    with pytest.raises(EvaluationError, match=r"run-7: one\.csv: the answer to row \d .* is not finite"):
+        evaluator.outputs("b", broken, name="run-7")

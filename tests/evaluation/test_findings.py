@@ -94,5 +94,12 @@ def test_a_choice_that_the_data_could_not_make_is_a_warning_with_the_rows_it_wou
     assert findings(replace(usual_results(), separation=sure)) == ()
 
 
+def test_a_set_of_one_class_is_a_warning() -> None:
+    test = replace(REPORTS[1], only="positive")
+    (warning,) = findings(replace(usual_results(), datasets={**usual_results().datasets, "test": test}))
+    assert warning.message == "test: every row is positive: whoever always says so is perfect there; add other rows"
+
+
 def test_only_accuracy_is_told_in_points() -> None:
+    assert amount("accuracy", 1.0) == "100 points"
     assert amount("accuracy", 0.0194) == "1.9 points" and amount("log_loss", 0.0194) == "0.019"

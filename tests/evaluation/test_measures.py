@@ -87,6 +87,7 @@ def test_a_space_is_what_the_hub_has_whatever_lies_in_the_working_directory(
         content = script(tmp_path / "space", value).read_bytes()
         shas[hub.publish(name, {"share.py": content}, repo_type="space")] = expected
         assert score(loaded(up(f"evaluate:{name}")), LOGITS, np.zeros(4, np.int64)) == expected
+        assert loaded(up(f"evaluate:{name}")).commit == list(shas)[-1]
     for sha, expected in shas.items():
         assert score(loaded(up(f"evaluate:{name}@{sha}")), LOGITS, np.zeros(4, np.int64)) == expected
     with pytest.raises(EvaluationError, match="the Space evaluate-metric/share"):

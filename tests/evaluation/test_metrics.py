@@ -16,6 +16,7 @@ from sklearn import metrics as sk
 
 from hf_soups.errors import EvaluationError
 from hf_soups.evaluation.metrics import METRICS, Metric, metric, own_metric, score
+from hf_soups.evaluation.outputs import assemble
 from hf_soups.evaluation.scores import predictions, probabilities
 
 Rows = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -228,6 +229,29 @@ def test_a_users_own_metric_fits_the_same_place() -> None:
     assert score(of_label_1, logits, y) == pytest.approx(probabilities(logits)[:, 1].mean())
     with pytest.raises(EvaluationError, match="no 'mistakes' in its result; it has errors, rows"):
         score(own_metric(errors, greater_is_better=False, key="mistakes"), logits, y)
+
+
+def test_a_users_own_metric_reads_a_list_for_each_row_of_several_lines() -> None:
+    import evaluate
+    from datasets import Features, Sequence, Value
+
+    class Longest(evaluate.Metric):
+        """Share of right labels in the longest row."""
+
+        def _info(self) -> evaluate.MetricInfo:
+            features = Features({name: Sequence(Value("int32")) for name in ("predictions", "references")})
+            return evaluate.MetricInfo(description="", citation="", inputs_description="", features=features)
+
+        def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+            row = max(range(len(references)), key=lambda i: len(references[i]))
+            return {"longest": float(np.mean(np.equal(predictions[row], references[row])))}
+
+    answers = assemble([np.array([[0, 1]]), np.array([[0, 1], [1, 0], [0, 1]])])
+    references = (np.array([0]), np.array([1, 1, 1]))
+    own = own_metric(Longest(keep_in_memory=True), greater_is_better=True)
+    assert score(own, answers, references) == pytest.approx(2 / 3)
+    with pytest.raises(EvaluationError, match=r"own metrics cannot read tags; .* say `consumes`"):
+        score(own_metric(Longest(keep_in_memory=True), greater_is_better=True, consumes="tags"), answers, references)
 
 
 def test_our_modules_taken_as_a_users_give_the_same() -> None:

@@ -51,6 +51,7 @@ def results() -> Results:
         ("accuracy",),
         reports,
         rows,
+        {"accuracy": 1},
         scored=5,
         separation=undecided,
         diversity={"test": Diversity(2, 0.1, None, 0.3, 0.6)},
@@ -74,7 +75,7 @@ def test_json_and_back_gives_the_same_table() -> None:
     )
     assert again.rows[1].paired == results().rows[1].paired and again.separation == results().separation
     assert again.datasets["test"].source.text == ("premise", "hypothesis")
-    assert again.rows[0].difference == {}
+    assert again.rows[0].difference == {} and again.directions == {"accuracy": 1}
 
 
 def test_what_only_compares_sources_is_not_published() -> None:
@@ -84,7 +85,7 @@ def test_what_only_compares_sources_is_not_published() -> None:
 def test_the_mean_shift_weighs_datasets_equally() -> None:
     table = results()
     assert table.mean_shift(table.rows[1]) == pytest.approx(0.65)
-    assert Results("t", ("accuracy",), {}, ()).mean_shift(table.rows[1]) is None
+    assert Results("t", ("accuracy",), {}, (), {"accuracy": 1}).mean_shift(table.rows[1]) is None
 
 
 def test_something_else_is_an_error() -> None:

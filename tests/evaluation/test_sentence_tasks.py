@@ -259,3 +259,37 @@ def test_a_soup_of_encoders_is_measured_by_the_task_that_the_recipe_says(
     hf_soups.merge(recipe, tmp_path / "out", check=True)
     assert (tmp_path / "out" / "1_Pooling" / "config.json").is_file()
     assert found.metrics[0] in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_text_and_label_of_a_dataset_name_the_columns_of_similarity_too(table: Write) -> None:
+    columns: dict[str, list[Any]] = {
+        "sentence1": ["no"],
+        "sentence2": ["no"],
+        "a": ["x"],
+        "b": ["y"],
+        "score": [0],
+        "people": [3],
+    }
+    path = table("a.jsonl", columns)
+    found = load(Data(path, "test", text=("a", "b"), label="people"), SentenceSimilarity())
+    assert found.inputs == (("x", "y"),) and found.references.tolist() == [3.0]
+    with pytest.raises(EvaluationError, match="text names 1 columns, but the columns are sentence1, sentence2"):
+        load(Data(path, "test", text=("a",)), SentenceSimilarity())
+
+
+def test_text_and_label_of_a_dataset_name_the_columns_of_retrieval_or_are_refused(table: Write) -> None:
+    columns: dict[str, list[Any]] = {
+        "query": ["no"],
+        "document": ["no"],
+        "q": ["x"],
+        "d": ["y"],
+        "c": [["u", "v"]],
+        "right": [1],
+    }
+    path = table("a.jsonl", columns)
+    corpus = load(Data(path, "test", text=("q", "d")), Retrieval())
+    assert corpus.inputs == ("x",) and corpus.choices == ("y",)
+    lists = load(Data(path, "test", text=("q", "c"), label="right"), Retrieval())
+    assert list(lists.inputs) == [("x", "u", "v")] and lists.references == ((1,),)
+    with pytest.raises(EvaluationError, match="leave `label:` out"):
+        load(Data(path, "test", text=("q", "d"), label="right"), Retrieval())

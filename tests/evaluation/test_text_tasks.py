@@ -128,11 +128,16 @@ def test_where_memory_does_not_suffice_halves_are_padded_as_the_whole() -> None:
         asked.append((part.tolist(), width))
         return [int(row) * 10 for row in part]
 
-    assert halved(forward, np.array([4, 3, 2, 1, 0]), 17) == [40, 30, 20, 10, 0]
+    with pytest.warns(UserWarning, match="rows at once do not fit into memory, so they are run as two halves") as told:
+        assert halved(forward, np.array([4, 3, 2, 1, 0]), 17) == [40, 30, 20, 10, 0]
+    assert [str(one.message).split()[0] for one in told] == ["5", "3"]
     assert asked == [([4, 3], 17), ([2], 17), ([1, 0], 17)]
 
     def never(part: np.ndarray, width: int) -> list[int]:
         raise MemoryError
 
-    with pytest.raises(EvaluationError, match="one row of length 17 does not fit into memory"):
+    with (
+        pytest.warns(UserWarning, match="2 rows at once"),
+        pytest.raises(EvaluationError, match="one row of length 17 does not fit into memory"),
+    ):
         halved(never, np.arange(2), 17)

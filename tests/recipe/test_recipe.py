@@ -153,9 +153,13 @@ def test_sizes_are_read_in_powers_of_a_thousand(size: str | int, count: int) -> 
 
 def test_the_options_of_greedy_are_read_and_misspelt_ones_named() -> None:
     start = "ingredients: [a/b, c/d]\nevaluate: {datasets: {v: {path: d.csv, role: select}}}\nselect: "
-    recipe = loads(start + "{order: random, direction: backward, curve: true}")
-    assert recipe.select == Select(order="random", direction="backward", curve=True)
-    assert loads(to_yaml(recipe)) == recipe
+    for said, select in [
+        ("{order: random, direction: backward}", Select(order="random", direction="backward")),
+        ("{curve: true}", Select(curve=True)),
+    ]:
+        recipe = loads(start + said)
+        assert recipe.select == select
+        assert loads(to_yaml(recipe)) == recipe
     for wrong, message in [
         ("{order: rnadom}", "did you mean 'random'"),
         ("{direction: backwards}", "did you mean 'backward'"),

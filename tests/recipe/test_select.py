@@ -151,3 +151,18 @@ def test_options_made_in_python_fit_their_strategy() -> None:
     for select in (Select("sweep"), Select("greedy", options=Sweep("alpha"))):
         with pytest.raises(RecipeError, match="options"):
             check(Recipe((Ingredient("a/b"),), select=select))
+
+
+@pytest.mark.parametrize("key", ["tie: '>='", "order: score", "direction: backward", "curve: true"])
+def test_keys_of_greedy_are_refused_where_they_say_nothing(key: str) -> None:
+    data = "evaluate: {datasets: {v: {path: org/data, role: select}}}"
+    with pytest.raises(RecipeError, match=f"select: {key.split(':')[0]}: belongs to a greedy selection.* say strategy"):
+        loads(f"ingredients: [org/a, org/b]\nselect: {{strategy: uniform, {key}}}\n{data}\n")
+
+
+@pytest.mark.parametrize("other", ["order: random", "direction: backward"])
+def test_a_curve_needs_the_order_of_scores(other: str) -> None:
+    data = "evaluate: {datasets: {v: {path: org/data, role: select}}}"
+    with pytest.raises(RecipeError, match=f"select: curve: .*{other} has no such order"):
+        loads(f"ingredients: [org/a, org/b]\nselect: {{curve: true, {other}}}\n{data}\n")
+    assert loads(f"ingredients: [org/a, org/b]\nselect: {{curve: true}}\n{data}\n").select is not None

@@ -229,3 +229,26 @@ def test_models_that_changed_are_searched_anew(folder: Path) -> None:
     assert first is not None and first.study is not None and second is not None and second.study is not None
     assert first.study.name != second.study.name
     assert [t.scores for t in first.study.trials] != [t.scores for t in second.study.trials]
+
+
+def test_the_first_objective_of_a_search_says_which_ingredient_is_the_best(folder: Path) -> None:
+    pytest.importorskip("optuna")
+    objectives = "objectives: [{on: guard, metric: accuracy}, {on: validation, metric: f1}]"
+    asked = f"strategy: search, space: {{ingredients.run-0.weight: {{low: 0.2, high: 0.8}}}}, trials: 2, {objectives}"
+    file = recipe(folder, asked, runs=2, head="method: average")
+    file.write_text(file.read_text().replace("  metrics: [log_loss, accuracy]\n", ""))  # the objectives name them
+    found = outcome(file).results
+    assert found is not None and found.metrics == ("accuracy", "f1")
+    assert (found.ranked_by, found.ranked_on) == ("accuracy", "guard")
+    accuracy = {r.name: r.scores["guard"]["accuracy"].value for r in found.rows if r.kind == "ingredient"}
+    (best,) = [
+        r.name for r in found.rows if r.difference["test"]["accuracy"].low == 0 == r.difference["test"]["accuracy"].high
+    ]
+    assert accuracy[best] == max(accuracy.values())
+
+
+def test_a_fixed_value_is_chosen_by_no_data(folder: Path) -> None:
+    found = outcome(recipe(folder, "strategy: sweep, parameter: alpha, values: [0, 1], rule: 0.5"), folder / "soup")
+    assert found.selection is not None and found.selection.on == "" and found.selection.scored == 0
+    card = (folder / "soup" / "README.md").read_text()
+    assert "Only validation had a say" not in card and "No data had a say in what the soup is." in card

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from hf_soups.errors import EvaluationError, did_you_mean
 
 if TYPE_CHECKING:
-    from hf_soups.evaluation.metrics import Metric
     from hf_soups.evaluation.tasks.base import Task
 
 TASKS = {  # name → module and class
@@ -62,15 +61,6 @@ def check(name: str, config: Mapping[str, Any]) -> None:
         raise EvaluationError(
             f"evaluate: {name} needs a model for {' or '.join(endings)}; this is {architecture}; choose another `task:`"
         )
-
-
-def direction(metric: str) -> int | None:
-    """1 if larger is better, -1 if smaller is, None for a metric of the user's own."""
-    for name in TASKS:
-        found: Mapping[str, Metric] = named(name).metrics
-        if metric in found:
-            return 1 if found[metric].greater_is_better else -1
-    return None
 
 
 def _fit(architecture: str, endings: Sequence[str]) -> int:

@@ -44,6 +44,7 @@ class Task(ABC):
     name: as in recipes; architectures: endings of the class names of models that answer it.
     metrics: those that make sense, by name; the first is what decides unless the recipe says otherwise.
     encodes_alike: whether `encode` gives the same for every model with the same files, so that it is done once.
+    reference: which of its `columns` says what is right; "" where the input itself does.
     label_names: of the models' outputs, in their order; empty where a model has none.
     """
 
@@ -51,6 +52,7 @@ class Task(ABC):
     architectures: ClassVar[tuple[str, ...]]
     metrics: ClassVar[Mapping[str, Metric]]
     encodes_alike: ClassVar[bool] = True
+    reference: ClassVar[str] = "label"
 
     def __init__(self, label_names: Sequence[str] = ()) -> None:
         self.label_names = tuple(label_names)
@@ -77,6 +79,14 @@ class Task(ABC):
         """What only this task knows, such as a prefix: keyword arguments of its class, and attributes."""
         parameters = inspect.signature(cls).parameters.values()
         return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+
+    @classmethod
+    @abstractmethod
+    def columns(cls, table: Table, data: Data) -> dict[str, str]:
+        """What the task needs → the column that has it: as the recipe says, else the one with a usual name.
+
+        Raises EvaluationError where no column has it, or several might.
+        """
 
     @abstractmethod
     def load(self, table: Table, data: Data) -> Loaded:

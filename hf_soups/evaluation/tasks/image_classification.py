@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hf_soups.errors import EvaluationError
 from hf_soups.evaluation import metrics
-from hf_soups.evaluation.columns import LABELS, find
+from hf_soups.evaluation.columns import LABELS, as_columns, find
 from hf_soups.evaluation.images import NAMES, Picture, contents
 from hf_soups.evaluation.labels import to_ids
 from hf_soups.evaluation.outputs import Outputs
@@ -38,8 +38,12 @@ class ImageClassification(Task):
             raise EvaluationError(f"a classifier has at least two labels; this model has {len(label_names)}")
         super().__init__(label_names)
 
+    @classmethod
+    def columns(cls, table: Table, data: Data) -> dict[str, str]:
+        return columns_of(table, data)
+
     def load(self, table: Table, data: Data) -> Loaded:
-        found = columns_of(table, data)
+        found = self.columns(table, data)
         label = found["label"]
         ids = to_ids(table.column(label), table.class_names(label), self.label_names, table.where(label))
         return Loaded(contents(table, found["image"]), ids, (found["image"],), label)
@@ -67,7 +71,7 @@ class ImageClassification(Task):
 
 def columns_of(table: Table, data: Data) -> dict[str, str]:
     """The columns with image and label: as the recipe says, else those with a usual name."""
-    return find(table, data, {"image": data.text or NAMES, "label": (data.label,) if data.label else LABELS})
+    return find(table, as_columns(data, ("image",), "label"), {"image": NAMES, "label": LABELS})
 
 
 def pictures(examples: Examples) -> list[Picture]:

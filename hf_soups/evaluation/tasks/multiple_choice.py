@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,20 +57,27 @@ class MultipleChoice(Task):
     architectures = ("ForMultipleChoice",)
     metrics = metrics.table(*(metrics.METRICS[id] for id in ("accuracy", "log_loss", "expected_calibration_error")))
 
-    def load(self, table: Table, data: Data) -> Loaded:
+    @classmethod
+    def columns(cls, table: Table, data: Data) -> dict[str, str]:
+        """Columns that are one choice each are choice0, choice1, …"""
         said = as_columns(data, ("question",) if data.text and len(data.text) == 1 else tuple(_BEFORE), "label")
         asked = sorted(
             (need for need in said.columns if re.fullmatch(r"choice\d+", need)), key=lambda need: int(need[6:])
         )
-        numbered = tuple(said.columns[need] for need in asked)
-        if not numbered and "choices" not in said.columns:
-            numbered = _numbered(table)
+        found: dict[str, Sequence[str]] = {need: (said.columns[need],) for need in asked}
+        if not asked and "choices" not in said.columns:
+            found = {f"choice{place}": (name.casefold(),) for place, name in enumerate(_numbered(table))}
         usual: dict[str, Sequence[str]] = {need: () if data.text else names for need, names in _BEFORE.items()}
-        usual |= {need: () for need in asked} | ({} if numbered else {"choices": _CHOICES}) | {"label": _LABEL}
+        usual |= (found or {"choices": _CHOICES}) | {"label": _LABEL}
         columns = find(table, said, usual, optional=tuple(_BEFORE))
+        if not set(columns) & set(_BEFORE):
+            find(table, replace(said, columns={}), {"question": ()})  # says that it is missing
+        return columns
+
+    def load(self, table: Table, data: Data) -> Loaded:
+        columns = self.columns(table, data)
         before = tuple(columns[need] for need in _BEFORE if need in columns)
-        if not before:
-            find(table, said, {"question": ()})  # says that it is missing
+        numbered = tuple(name for need, name in columns.items() if re.fullmatch(r"choice\d+", need))
         choices, names = _columnwise(table, numbered) if numbered else _listed(table, columns["choices"])
         pairs = tuple(
             tuple(_pair(text, choice) for choice in some)

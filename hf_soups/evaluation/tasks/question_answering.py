@@ -66,8 +66,14 @@ class QuestionAnswering(Task):
         Metric("exact_match", True, "spans", "exact_match", scores.marks, scores.percent_exact, (0.0, 100.0)),
     )
 
+    reference = "answers"
+
+    @classmethod
+    def columns(cls, table: Table, data: Data) -> dict[str, str]:
+        return find(table, as_columns(data, ("question", "context"), "answers"), _COLUMNS)
+
     def load(self, table: Table, data: Data) -> Loaded:
-        columns = find(table, as_columns(data, ("question", "context"), "answers"), _COLUMNS)
+        columns = self.columns(table, data)
         read = (columns["question"], columns["context"])
         pairs = texts_of(table, read)
         contexts = [pair[1] for pair in pairs]

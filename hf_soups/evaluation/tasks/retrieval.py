@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hf_soups.errors import EvaluationError
 from hf_soups.evaluation import metrics
-from hf_soups.evaluation.columns import find, texts_of
+from hf_soups.evaluation.columns import as_columns, find, texts_of
 from hf_soups.evaluation.outputs import Outputs, Ragged
 from hf_soups.evaluation.tasks import tokens
 from hf_soups.evaluation.tasks.base import Loaded, Task
@@ -62,11 +62,27 @@ class Retrieval(Task):
     metrics = metrics.RETRIEVAL
     encodes_alike = False  # the corpus is embedded by the model itself
 
+    reference = "relevant"
+
+    @classmethod
+    def columns(cls, table: Table, data: Data) -> dict[str, str]:
+        names = data.text or ()
+        others = ("candidates",) if len(names) == 2 and _lists(table, names[1]) else ("document",)
+        said = as_columns(data, ("query", *others[: max(len(names) - 1, 0)]), "relevant")
+        found = find(table, said, {**_COLUMNS, **_CORPUS}, optional=("candidates", "relevant", "document"))
+        if "candidates" in found:
+            return find(table, said, _COLUMNS)
+        if "relevant" in said.columns:
+            raise EvaluationError(
+                f"{table.where()}: with one document a row, that document is what is relevant; leave `label:` out, or "
+                "name a column of candidates: `columns: {candidates: ...}`"
+            )
+        return find(table, said, _CORPUS)
+
     def load(self, table: Table, data: Data) -> Loaded:
-        listed = find(table, data, {**_COLUMNS, **_CORPUS}, optional=("candidates", "relevant", "document"))
-        if "candidates" in listed:
-            return _of_lists(table, data)
-        found = find(table, data, _CORPUS)
+        found = self.columns(table, data)
+        if "candidates" in found:
+            return _of_lists(table, found)
         queries, documents = (texts_of(table, (found[need],)) for need in ("query", "document"))
         corpus = tuple(dict.fromkeys(map(str, documents)))
         place = {text: position for position, text in enumerate(corpus)}
@@ -110,8 +126,11 @@ class Retrieval(Task):
             raise EvaluationError(f"{whose}: answers are not one number for each candidate of each row")
 
 
-def _of_lists(table: Table, data: Data) -> Loaded:
-    found = find(table, data, _COLUMNS)
+def _lists(table: Table, name: str) -> bool:
+    return isinstance(table.rows[0][name], list)
+
+
+def _of_lists(table: Table, found: Mapping[str, str]) -> Loaded:
     rows, references = [], []
     columns = (table.column(found[need]) for need in ("candidates", "relevant"))
     queries = texts_of(table, (found["query"],))

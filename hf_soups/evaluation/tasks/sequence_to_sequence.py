@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hf_soups.errors import EvaluationError
@@ -48,6 +48,7 @@ class _Writing(Task):
     """
 
     architectures = ("ForConditionalGeneration", "MTModel", "EncoderDecoderModel")
+    reference = "target"
 
     def __init__(
         self,
@@ -102,8 +103,12 @@ class Summarization(_Writing):
     name = "summarization"
     metrics = metrics_text.SUMMARIES
 
+    @classmethod
+    def columns(cls, table: Table, data: Data) -> dict[str, str]:
+        return find(table, as_columns(data, ("text",), "target"), SUMMARY)
+
     def load(self, table: Table, data: Data) -> Loaded:
-        columns = find(table, as_columns(data, ("text",), "target"), SUMMARY)
+        columns = self.columns(table, data)
         texts, targets = (texts_of(table, [columns[need]]) for need in SUMMARY)
         return Loaded(texts, targets, (columns["text"],), columns["target"])
 
@@ -135,22 +140,31 @@ class Translation(_Writing):
         self.source = source
         self.target = target
 
-    def load(self, table: Table, data: Data) -> Loaded:
+    @classmethod
+    def columns(cls, table: Table, data: Data) -> dict[str, str]:
+        """One column twice where it holds both languages."""
         data = as_columns(data, ("text",), "target")
         name = data.columns.get("text") or next((n for n in table.names if n.casefold() == "translation"), None)
-        if name is not None and isinstance(first := table.rows[0][name], dict):
-            return self._of_languages(table, name, [key for key, text in first.items() if text is not None])
-        columns = find(table, data, self._names())
+        if name is not None and isinstance(table.rows[0][name], dict):
+            return {"text": name, "target": name}
+        return find(table, data, TRANSLATION)
+
+    def load(self, table: Table, data: Data) -> Loaded:
+        said = as_columns(data, ("text",), "target").columns
+        columns = self.columns(table, replace(data, columns={**self._named_after(table), **said}))
+        if isinstance(first := table.rows[0][columns["text"]], dict):
+            languages = [key for key, text in first.items() if text is not None]
+            return self._of_languages(table, columns["text"], languages)
         texts, targets = (texts_of(table, [columns[need]]) for need in TRANSLATION)
         return Loaded(texts, targets, (columns["text"],), columns["target"])
 
     def usual(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         return settings.get(f"translation_{self.source}_to_{self.target}") or {}
 
-    def _names(self) -> Mapping[str, Sequence[str]]:
-        """Columns named after the languages come first."""
-        own = {"text": self.source, "target": self.target}
-        return {need: (*([said] if (said := own[need]) else []), *names) for need, names in TRANSLATION.items()}
+    def _named_after(self, table: Table) -> dict[str, str]:
+        """Columns that are called like the languages."""
+        languages = {"text": self.source, "target": self.target}
+        return {need: language for need, language in languages.items() if language in table.names}
 
     def _of_languages(self, table: Table, column: str, languages: Sequence[str]) -> Loaded:
         if self.source not in languages or self.target not in languages or self.source == self.target:

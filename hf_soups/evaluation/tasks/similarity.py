@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_soups.evaluation import metrics
-from hf_soups.evaluation.columns import find, texts_of
+from hf_soups.evaluation.columns import as_columns, find, texts_of
 from hf_soups.evaluation.labels import to_numbers
 from hf_soups.evaluation.outputs import Outputs
 from hf_soups.evaluation.tasks import tokens
@@ -49,13 +49,14 @@ class SentenceSimilarity(Task):
     architectures = ("Model",)
     metrics = metrics.SIMILARITY
 
+    reference = "score"
+
+    @classmethod
+    def columns(cls, table: Table, data: Data) -> dict[str, str]:
+        return find(table, as_columns(data, ("sentence1", "sentence2"), "score"), _COLUMNS)
+
     def load(self, table: Table, data: Data) -> Loaded:
-        usual = dict(_COLUMNS)
-        if data.text is not None and len(data.text) == 2:
-            usual |= {"sentence1": data.text[:1], "sentence2": data.text[1:]}
-        if data.label is not None:
-            usual["score"] = (data.label,)
-        found = find(table, data, usual)
+        found = self.columns(table, data)
         read = (found["sentence1"], found["sentence2"])
         scores = to_numbers(table.column(found["score"]), table.where(found["score"]))
         return Loaded(texts_of(table, read), scores, read, found["score"])

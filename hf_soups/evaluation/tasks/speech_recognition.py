@@ -62,6 +62,7 @@ class SpeechRecognition(Task):
     name = "automatic-speech-recognition"
     architectures = ("ForCTC", "ForSpeechSeq2Seq", "ForConditionalGeneration", "SpeechEncoderDecoderModel")
     metrics = metrics_text.TRANSCRIPTS
+    reference = "text"
 
     def __init__(
         self, label_names: Sequence[str] = (), *, max_new_tokens: int | None = None, num_beams: int | None = None
@@ -70,8 +71,12 @@ class SpeechRecognition(Task):
         self.max_new_tokens = positive("max_new_tokens", max_new_tokens)
         self.num_beams = positive("num_beams", num_beams)
 
+    @classmethod
+    def columns(cls, table: Table, data: Data) -> dict[str, str]:
+        return find(table, as_columns(data, ("audio",), "text"), COLUMNS)
+
     def load(self, table: Table, data: Data) -> Loaded:
-        columns = find(table, as_columns(data, ("audio",), "text"), COLUMNS)
+        columns = self.columns(table, data)
         sounds = recordings(table, columns["audio"], data)
         return Loaded(sounds, texts_of(table, [columns["text"]]), (columns["audio"],), columns["text"])
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hf_soups.errors import EvaluationError
 from hf_soups.evaluation import metrics
-from hf_soups.evaluation.columns import choose, texts_of
+from hf_soups.evaluation.columns import LABELS, SCORES, of_texts, texts_of
 from hf_soups.evaluation.labels import to_ids, to_indicators, to_numbers
 from hf_soups.evaluation.outputs import Outputs
 from hf_soups.evaluation.tasks import tokens
@@ -40,9 +40,14 @@ class _OfTexts(Task):
     def references(self, table: Table, column: str) -> References:
         """What the label column says, one a row."""
 
+    @classmethod
+    def columns(cls, table: Table, data: Data) -> dict[str, str]:
+        return of_texts(table, data)
+
     def load(self, table: Table, data: Data) -> Loaded:
-        columns = choose(table, data)
-        return Loaded(texts_of(table, columns.text), self.references(table, columns.label), columns.text, columns.label)
+        columns = self.columns(table, data)
+        read = tuple(columns[need] for need in ("text", "second") if need in columns)
+        return Loaded(texts_of(table, read), self.references(table, columns["label"]), read, columns["label"])
 
     def encode(self, model: Any, processor: Any, examples: Examples, max_length: int | None) -> Sequence[tokens.Ids]:
         return tokens.encode(processor, examples.inputs, tokens.longest(model, processor, max_length))
@@ -88,6 +93,10 @@ class Regression(_OfTexts):
     name = "regression"
     metrics = metrics.REGRESSION
     width = 1
+
+    @classmethod
+    def columns(cls, table: Table, data: Data) -> dict[str, str]:
+        return of_texts(table, data, (*LABELS, *SCORES))
 
     def references(self, table: Table, column: str) -> NDArray[np.float64]:
         return to_numbers(table.column(column), table.where(column))

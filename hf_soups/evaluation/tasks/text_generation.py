@@ -54,9 +54,14 @@ class TextGeneration(Task):
     name = "text-generation"
     architectures = ("ForCausalLM", "LMHeadModel")
     metrics = metrics_text.LANGUAGE_MODEL
+    reference = ""
+
+    @classmethod
+    def columns(cls, table: Table, data: Data) -> dict[str, str]:
+        return _columns(table, data)
 
     def load(self, table: Table, data: Data) -> Loaded:
-        columns = _columns(table, data)
+        columns = self.columns(table, data)
         texts = texts_of(table, tuple(columns.values()))
         inputs = tuple(one if isinstance(one, str) else _apart(*one) for one in texts)
         read = tuple(columns.values())

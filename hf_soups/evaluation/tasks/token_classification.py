@@ -69,9 +69,14 @@ class TokenClassification(Task):
     name = "token-classification"
     architectures = ("ForTokenClassification",)
     metrics = _metrics(())
+    reference = "tags"
+
+    @classmethod
+    def columns(cls, table: Table, data: Data) -> dict[str, str]:
+        return find(table, as_columns(data, ("tokens",), "tags"), _COLUMNS)
 
     def load(self, table: Table, data: Data) -> Loaded:
-        columns = find(table, as_columns(data, ("tokens",), "tags"), _COLUMNS)
+        columns = self.columns(table, data)
         words = tuple(tuple(row) for row in _lists(table, columns["tokens"], "words", str))
         tags = _lists(table, columns["tags"], "tags", object)
         where = table.where(columns["tags"])

@@ -73,8 +73,12 @@ class ZeroShotImageClassification(Task):
         if len(set(self.labels)) != len(self.labels):
             raise EvaluationError("evaluate: options: labels: names a class twice")
 
+    @classmethod
+    def columns(cls, table: Table, data: Data) -> dict[str, str]:
+        return columns_of(table, data)
+
     def load(self, table: Table, data: Data) -> Loaded:
-        found = columns_of(table, data)
+        found = self.columns(table, data)
         label = found["label"]
         own = table.class_names(label)
         names = self.label_names or tuple(own or ())

@@ -93,6 +93,22 @@ def test_no_score_on_data_that_weights_were_fitted_on_is_reported(tmp_path: Path
     assert outcome.results.datasets["fit"].n == 60  # but which they are is said
 
 
+def test_data_that_only_fitted_the_weights_leave_nothing_to_report(tmp_path: Path) -> None:
+    source = recipe_in(tmp_path, epochs=2)
+    content = yaml.safe_load(source.read_text())
+    datasets = content["evaluate"]["datasets"]
+    content["evaluate"]["datasets"] = {role: datasets[role] for role in ("fit", "calibrate")}
+    source.write_text(yaml.safe_dump(content))
+    outcome = run(load(source), Options(out=tmp_path / "soup"))
+    assert outcome.results is not None and outcome.selection is not None and outcome.selection.learned is not None
+    assert outcome.results.scored == len(outcome.selection.learned.epochs) == 3, "the uniform soup, and each epoch's"
+    assert outcome.results.scored_on == "calibrate by their loss"
+    card = (tmp_path / "soup" / "README.md").read_text()
+    assert "**Not evaluated.** All data were used to fit its weights" in card
+    assert "Nothing to report: calibrate and fit only fitted the weights." in card
+    assert "± its 95%" not in card and "selection data" not in card
+
+
 def test_the_soup_that_is_reported_is_the_one_whose_loss_was_learned(tmp_path: Path) -> None:
     """Calibration rows in a second file under role select: its score is the loss at the best epoch, beta and all."""
     source = recipe_in(tmp_path)
