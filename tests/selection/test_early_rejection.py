@@ -20,7 +20,8 @@ from hf_soups.evaluation.evaluator import Evaluator
 from hf_soups.hub.opening import Opener
 from hf_soups.recipe import check
 from hf_soups.selection import Selection, Tried
-from hf_soups.selection.candidates import Candidates, settings_of
+from hf_soups.selection.candidates import Candidates
+from hf_soups.selection.settings import settings_of
 from tests.models import WORDS, classifier, fine_tune, write_safetensors
 
 NAMES = ("negative", "positive")
@@ -71,7 +72,7 @@ class Invented(Candidates):
     def checkpoint(self, recipe: Recipe) -> Checkpoint:
         checkpoint = super().checkpoint(recipe)
         evaluator = self.evaluator
-        key = evaluator.key(checkpoint.fingerprint(), "validation", settings_of(checkpoint))
+        key = evaluator.key(checkpoint.fingerprint(), "validation", settings_of(checkpoint.assets))
         if evaluator.cache.get(key) is None:
             shared = np.random.default_rng(self.seed)
             order = shared.permutation(ROWS)
