@@ -17,13 +17,14 @@ from hf_soups.hub.predictions import dataset_of, predictions
 from hf_soups.hub.push import Pushed
 from hf_soups.hub.push import push as push_folder
 from hf_soups.kernels import have_to_compile
+from hf_soups.pipeline.candidates import candidates_for
 from hf_soups.pipeline.choose import select, select_without_data
 from hf_soups.pipeline.cluster import check_on, on_cluster
 from hf_soups.pipeline.listener import Listener
 from hf_soups.pipeline.prepare import prepare
 from hf_soups.pipeline.share import Share, check_together, invite, own_device, with_idle
 from hf_soups.pipeline.stream import check_stream, remarks
-from hf_soups.pipeline.taste import candidates_for, taste, with_curves
+from hf_soups.pipeline.taste import taste
 from hf_soups.pipeline.write import Made, upload, write
 from hf_soups.planning import Plan
 from hf_soups.ranks import Ranks
@@ -141,7 +142,9 @@ def run(recipe: Recipe, options: Options) -> Outcome:
                 listener.tell("evaluating")
                 results = taste(pinned, candidates, selection)
                 if selection is not None and selection.strategy == "greedy":
-                    selection = with_curves(pinned, selection, candidates)
+                    from hf_soups.selection.growth import grown
+
+                    selection = grown(pinned, selection, candidates)
         listener.evaluated(results, selection)
         if selection is not None and selection.is_single and not options.allow_single:
             where = selection.on or selection.metric

@@ -14,13 +14,14 @@ from hf_soups.hub.opening import Opener
 from hf_soups.hub.predictions import dataset_of, predictions
 from hf_soups.hub.push import push as push_folder
 from hf_soups.pipeline.ask import Source, make_recipe
+from hf_soups.pipeline.candidates import candidates_for
 from hf_soups.pipeline.cluster import check_on, on_cluster
 from hf_soups.pipeline.listener import Listener
 from hf_soups.pipeline.prepare import prepare
 from hf_soups.pipeline.run import Options, run
 from hf_soups.pipeline.share import assist, own_device
 from hf_soups.pipeline.stream import check_stream
-from hf_soups.pipeline.taste import candidates_for, taste
+from hf_soups.pipeline.taste import taste
 from hf_soups.pipeline.write import Made, write
 from hf_soups.planning import Plan
 from hf_soups.ranks import Ranks

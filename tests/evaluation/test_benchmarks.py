@@ -22,10 +22,11 @@ from hf_soups.evaluation.evaluator import Evaluator
 from hf_soups.evaluation.results import Results
 from hf_soups.pipeline.choose import select
 from hf_soups.pipeline.listener import Listener
-from hf_soups.pipeline.taste import taste, with_curves
+from hf_soups.pipeline.taste import taste
 from hf_soups.recipe import Data, Evaluate, Ingredient, Recipe, Select
 from hf_soups.selection import greedy
 from hf_soups.selection.candidates import Candidates
+from hf_soups.selection.growth import grown
 from tests.models import classifier
 
 from .conftest import sentences
@@ -72,7 +73,7 @@ def test_greedy_selects_by_a_users_own_function(candidates: Callable[[Benchmark]
     asked = replace(recipe, select=Select(on="validation", metric="mine"))
     again = select(asked, scores, Listener())
     assert again is not None and again.kept == selection.kept
-    assert with_curves(asked, again, scores).growth is None, "of whole models nothing is known for the k best"
+    assert grown(asked, again, scores).growth is None, "of whole models nothing is known for the k best"
     table = taste(asked, scores, selection)
     assert table.metrics == ("accuracy",)
     found = {row.kind: row.benchmarks for row in table.rows}
