@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from hf_soups.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from hf_soups.evaluation.cache import Predictions
+    from hf_soups.evaluation.outputs import Outputs
 
 
 @dataclass(frozen=True)
@@ -62,3 +68,32 @@ def own_function(
         return Measured(number)
 
     return Benchmark(title, greater_is_better, run, None if version is None else f"{full} {version}")
+
+
+def measured(
+    benchmark: Benchmark,
+    identity: str,
+    load: Callable[[], tuple[Any, Any]],
+    settings: Mapping[str, str],
+    cache: Predictions,
+    dtype: str,
+) -> Measured:
+    """What a benchmark makes of a model, from the cache where it says what decides that and it was made before.
+
+    identity, settings: which model, as of `Evaluator.outputs`. load: builds (model, processor), only if it is needed.
+    """
+    from hf_soups.evaluation.predict import ready
+
+    def compute() -> Outputs:
+        model, processor = load()
+        with ready(model, dtype):
+            found = benchmark.run(model, processor)
+        return np.array([[found.value, np.nan if found.stderr is None else found.stderr]], np.float32)
+
+    if benchmark.identity is None:
+        kept = compute()
+    else:
+        everything = {"benchmark": benchmark.identity, "dtype": dtype, **settings}
+        kept = cache.get_or_compute(cache.key(identity, "", everything), compute)
+    value, stderr = np.asarray(kept)[0].tolist()  # in float32, whether it comes from the cache or not
+    return Measured(value, None if np.isnan(stderr) else stderr)

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hf_soups.errors import EvaluationError, did_you_mean
-from hf_soups.evaluation import lm_harness, tasks
-from hf_soups.evaluation.benchmarks import Benchmark, Measured
+from hf_soups.evaluation import lm_harness, roles, tasks
+from hf_soups.evaluation.asking import Asking
+from hf_soups.evaluation.benchmarks import Benchmark, Measured, measured
 from hf_soups.evaluation.cache import Predictions
-from hf_soups.evaluation.data import load
 from hf_soups.evaluation.examples import Examples
-from hf_soups.evaluation.individuals import mean_difference, mean_interval
 from hf_soups.evaluation.measures import loaded, refuse_untrusted
 from hf_soups.evaluation.metrics import Metric, score
 from hf_soups.evaluation.outputs import Outputs
-from hf_soups.evaluation.paired import Paired, compared
-from hf_soups.evaluation.results import DatasetReport, Kind, Results, Row
-from hf_soups.evaluation.splits import REPORT_ROLES, SELECTION_ROLES, check_roles, keep_shared, remove_shared
-from hf_soups.evaluation.statistics import Interval, difference, interval
+from hf_soups.evaluation.results import Kind, Results, Row
+from hf_soups.evaluation.rows import Rows, failing_on
 from hf_soups.recipe import Measure
 
 if TYPE_CHECKING:
-    from hf_soups.evaluation.batches import Batches
-    from hf_soups.evaluation.gradual import Answered, Enough, Question, Share
+    from hf_soups.evaluation.gradual import Answered, Enough, Model, Question, Share
     from hf_soups.evaluation.tasks.base import Task
     from hf_soups.recipe import Evaluate
 
 TASK = "text-classification"  # of an evaluation that names none; the main job asks the models' configs
-Model = Callable[[], tuple[Any, Any]]  # builds (model, processor), only when a prediction is missing
 
 
 class Evaluator:
@@ -63,8 +57,7 @@ class Evaluator:
     ) -> None:
         refuse_untrusted(evaluate, trust_remote_code)
         self.task: Task = tasks.named(evaluate.task or TASK).of(evaluate, label_names)
-        forced = evaluate.allow_overlap  # of a report with a selection; never of two selections
-        check_roles({n: d for n, d in evaluate.datasets.items() if not forced or d.role in SELECTION_ROLES})
+        roles.check(evaluate)
         self.cache = cache if cache is not None else Predictions()
         self.seed = seed
         usual = next(iter(self.task.metrics))
@@ -73,40 +66,15 @@ class Evaluator:
         self.metrics, self.benchmarks = _sorted(self.asked, {**(own or {}), **brought}, self.task)
         if not self.metrics:  # benchmarks say nothing of the datasets
             self.metrics[usual] = self.task.metric(usual)
-        self._batch_size = evaluate.batch_size
-        self._max_length = evaluate.max_length
-        self._dtype = evaluate.dtype
-        every = {name: load(data, self.task, token=token) for name, data in evaluate.datasets.items()}
-        roles = {name: data.role for name, data in evaluate.datasets.items()}
-        seen = [examples for name, examples in every.items() if roles[name] in SELECTION_ROLES]
-        self.datasets: dict[str, Examples] = {}
+        # how models are run: what `predict` gets besides model and data
+        self.way: dict[str, Any] = {
+            "batch_size": evaluate.batch_size,
+            "max_length": evaluate.max_length,
+            "dtype": evaluate.dtype,
+        }
+        self.datasets, self.reports = roles.read(evaluate, self.task, token)
         self._known: dict[tuple[str, str, str], Measured] = {}
-        self._encoded: dict[tuple[str, str], Sequence[Any]] = {}
-        self._least: dict[tuple[str, str], int | None] = {}
-        self.reports: dict[str, DatasetReport] = {}
-        for name, examples in every.items():
-            kept, dropped, shared = examples, 0, 0
-            if roles[name] in REPORT_ROLES and forced:
-                kept, dropped, shared = keep_shared(examples, *seen)
-            elif roles[name] in REPORT_ROLES:
-                kept, dropped = remove_shared(examples, *seen)
-            groups = None if kept.groups is None else len(np.unique(kept.groups))
-            self.datasets[name] = kept
-            self.reports[name] = DatasetReport(
-                name,
-                roles[name],
-                kept.source,
-                kept.n,
-                groups,
-                kept.fingerprint,
-                dropped,
-                shared,
-                _only(kept, kept.choices or self.task.label_names),
-            )
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What travels to another process: not what was found out about the models and the machine of this one."""
-        return {**self.__dict__, "_encoded": {}, "_least": {}}
+        self._asking = Asking(self.task, self.way)
 
     def names(self, role: str) -> tuple[str, ...]:
         """The datasets of a role, in the recipe's order."""
@@ -166,38 +134,8 @@ class Evaluator:
         share: Share | None = None,
     ) -> Question:
         """What one model is asked about a dataset; arguments as of `outputs`, `share` as of `gradual.Question`."""
-        from hf_soups.evaluation.gradual import Question
-
-        examples = self.examples(dataset)
-        known = None if settings is None else (dataset, json.dumps(dict(settings), sort_keys=True))
-
-        def encode(model: Any, processor: Any) -> Sequence[Any]:
-            if known is None or known not in self._encoded:
-                items = self.task.encode(model, processor, examples, self._max_length)
-                if known is None:
-                    return items
-                self._encoded[known] = items
-            return self._encoded[known]
-
-        def least(batches: Batches) -> int | None:
-            if known is None:
-                return batches.least()
-            if known not in self._least:
-                self._least[known] = batches.least()
-            return self._least[known]
-
-        return Question(
-            self.task,
-            dataset,
-            examples,
-            self.key(identity, dataset, settings),
-            load,
-            self.way,
-            encode=encode if self.task.encodes_alike else None,
-            least=least,
-            **({"share": share} if share else {}),
-            about={"task": self.task.name, "dataset": examples.source.title, "model": name or identity},
-        )
+        key, examples = self.key(identity, dataset, settings), self.examples(dataset)
+        return self._asking.question(key, load, settings, dataset, examples, name=name or identity, share=share)
 
     def measure(
         self, identity: str, load: Model, benchmark: str, settings: Mapping[str, str] | None = None
@@ -205,25 +143,9 @@ class Evaluator:
         """What a benchmark makes of one model, asked once; kept where it says what decides it. See `outputs`."""
         asked = (identity, benchmark, json.dumps(dict(settings or {}), sort_keys=True))
         if asked not in self._known:
-            self._known[asked] = self._measure(identity, load, self.benchmarks[benchmark], settings)
+            chosen, dtype = self.benchmarks[benchmark], self.way["dtype"]
+            self._known[asked] = measured(chosen, identity, load, settings or {}, self.cache, dtype)
         return self._known[asked]
-
-    def _measure(self, identity: str, load: Model, chosen: Benchmark, settings: Mapping[str, str] | None) -> Measured:
-        from hf_soups.evaluation.predict import ready
-
-        def compute() -> Outputs:
-            model, processor = load()
-            with ready(model, self._dtype):
-                found = chosen.run(model, processor)
-            return np.array([[found.value, np.nan if found.stderr is None else found.stderr]], np.float32)
-
-        if chosen.identity is None:
-            kept = compute()
-        else:
-            everything = {"benchmark": chosen.identity, "dtype": self._dtype, **(settings or {})}
-            kept = self.cache.get_or_compute(self.cache.key(identity, "", everything), compute)
-        value, stderr = np.asarray(kept)[0].tolist()  # in float32, whether it comes from the cache or not
-        return Measured(value, None if np.isnan(stderr) else stderr)
 
     def sign(self, metric: str | None = None) -> int:
         """1 if more of a metric or benchmark is better, else -1; default: the one that decides."""
@@ -237,14 +159,9 @@ class Evaluator:
         everything = {"task": self.task.name, **way, **self.task.settings, **(settings or {})}
         return self.cache.key(identity, self.examples(dataset).fingerprint, everything)
 
-    @property
-    def way(self) -> dict[str, Any]:
-        """How models are run: what `predict` gets besides model and data."""
-        return {"batch_size": self._batch_size, "max_length": self._max_length, "dtype": self._dtype}
-
     def score(self, outputs: Outputs, dataset: str, metric: str | None = None) -> float:
         """One number, without interval; metric: default the first of the recipe, which decides."""
-        with _on(dataset):
+        with failing_on(dataset):
             return score(self._metric(metric), outputs, self.examples(dataset).references)
 
     def ensemble(self, outputs: Sequence[Outputs]) -> Outputs | None:
@@ -267,39 +184,13 @@ class Evaluator:
 
         outputs: by dataset. best: those of the individual that is best on selection data, to compare with.
         """
-
-        scores = self._measured(
-            outputs, lambda m, dataset, rows: interval(m, outputs[dataset], rows.references, rows.groups, self.seed)
-        )
-        if best is None:
-            return Row(name, kind, scores)
-        versus = self._measured(
-            outputs,
-            lambda m, dataset, rows: difference(
-                m, outputs[dataset], best[dataset], rows.references, rows.groups, self.seed
-            ),
-        )
-        return Row(name, kind, scores, versus, self._paired(outputs, best))
+        return Rows(self.metrics, self.examples, self.seed).model(name, kind, outputs, best)
 
     def mean_row(
         self, name: str, models: Sequence[Mapping[str, Outputs]], best: Mapping[str, Outputs] | None = None
     ) -> Row:
         """The line of the mean individual: models' answers by dataset, `best` as for `row`."""
-        scores = self._measured(
-            models[0],
-            lambda m, dataset, rows: mean_interval(
-                m, [one[dataset] for one in models], rows.references, rows.groups, self.seed
-            ),
-        )
-        if best is None:
-            return Row(name, "mean", scores)
-        versus = self._measured(
-            models[0],
-            lambda m, dataset, rows: mean_difference(
-                m, [one[dataset] for one in models], best[dataset], rows.references, rows.groups, self.seed
-            ),
-        )
-        return Row(name, "mean", scores, versus)
+        return Rows(self.metrics, self.examples, self.seed).mean(name, models, best)
 
     def results(self, rows: Iterable[Row]) -> Results:
         """The table."""
@@ -308,28 +199,6 @@ class Evaluator:
         return Results(
             self.task.name, tuple(self.metrics), dict(self.reports), tuple(rows), directions, commits=commits
         )
-
-    def _measured(
-        self, datasets: Iterable[str], one: Callable[[Metric, str, Examples], Interval]
-    ) -> dict[str, dict[str, Interval]]:
-        """Dataset → metric → what `one` finds there."""
-        found = {}
-        for dataset in datasets:
-            with _on(dataset):
-                rows = self.examples(dataset)
-                found[dataset] = {id: one(metric, dataset, rows) for id, metric in self.metrics.items()}
-        return found
-
-    def _paired(self, outputs: Mapping[str, Outputs], best: Mapping[str, Outputs]) -> dict[str, dict[str, Paired]]:
-        """Dataset → metric → who is right where, of metrics that are shares of right rows."""
-        return {
-            dataset: {
-                id: found
-                for id, metric in self.metrics.items()
-                if (found := compared(metric, outputs[dataset], best[dataset], rows.references, rows.groups))
-            }
-            for dataset, rows in ((name, self.examples(name)) for name in outputs)
-        }
 
     def examples(self, dataset: str) -> Examples:
         """The rows of a dataset."""
@@ -342,23 +211,6 @@ class Evaluator:
         if name not in self.metrics:
             raise EvaluationError(f"metric {name!r} is not in `evaluate.metrics`{did_you_mean(name, self.metrics)}")
         return self.metrics[name]
-
-
-@contextmanager
-def _on(dataset: str) -> Iterator[None]:
-    """Says on which dataset a metric failed."""
-    try:
-        yield
-    except EvaluationError as error:
-        raise EvaluationError(f"{dataset}: {error}") from error
-
-
-def _only(examples: Examples, label_names: Sequence[str]) -> str | None:
-    """The one label that all rows have, if there is one."""
-    right = examples.references
-    if not (isinstance(right, np.ndarray) and right.ndim == 1 and right.dtype.kind == "i" and label_names):
-        return None
-    return label_names[int(right[0])] if len(np.unique(right)) == 1 and right[0] < len(label_names) else None
 
 
 def _sorted(
