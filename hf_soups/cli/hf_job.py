@@ -8,7 +8,8 @@ import os
 import re
 import shlex
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 ROOM = 100_000  # bytes of the recipe as the job gets it: Linux lets a variable have 131,072
+SENT = ("check", "allow_single", "stream", "create_pr", "device", "cache", "trust_remote_code")  # options that go along
 CPU_TORCH = "https://download.pytorch.org/whl/cpu"  # torch without the gigabytes of CUDA that PyPI's brings
 
 
@@ -158,3 +160,15 @@ def _ask(job: HfJob, flavor: Flavor) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Nobody can be asked here; add --yes")
     click.confirm(question, err=True, abort=True)
+
+
+def words_of(how: Mapping[str, Any]) -> list[str]:
+    """Options (see `pipeline.Options`) as they are typed for a job; those with their default are left out."""
+    words: list[str] = []
+    for name in SENT:
+        value, option = how.get(name), f"--{name.replace('_', '-')}"
+        if value is True or (name, value) == ("check", False):
+            words.append(option if value else "--no-check")
+        elif value and (name, value) != ("device", "auto"):
+            words += [option, str(value)]
+    return words

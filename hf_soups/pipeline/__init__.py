@@ -2,7 +2,8 @@
 
 from hf_soups.pipeline.ask import make_recipe
 from hf_soups.pipeline.listener import Listener
-from hf_soups.pipeline.run import Options, Outcome, run
+from hf_soups.pipeline.options import Options
+from hf_soups.pipeline.run import Outcome, run
 from hf_soups.pipeline.share import assist
 from hf_soups.pipeline.verbs import evaluate, merge, plan, push, push_soup
 

@@ -16,7 +16,7 @@ from hf_soups.soup import Soup
 
 if TYPE_CHECKING:
     from hf_soups.evaluation.cache import Predictions
-    from hf_soups.pipeline.run import Options
+    from hf_soups.pipeline.options import Options
     from hf_soups.selection.candidates import Candidates
 
 

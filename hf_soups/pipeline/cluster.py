@@ -21,7 +21,7 @@ from hf_soups.ranks import Ranks
 from hf_soups.recipe import Recipe
 
 if TYPE_CHECKING:
-    from hf_soups.pipeline.run import Options
+    from hf_soups.pipeline.options import Options
     from hf_soups.selection.candidates import Candidates
 
 PREFIX = "ray"

@@ -18,7 +18,7 @@ from hf_soups.recipe import Recipe, loads, parse_weights, to_yaml
 if TYPE_CHECKING:
     from hf_soups.engine import Device
     from hf_soups.evaluation.gradual import Question, Share
-    from hf_soups.pipeline.run import Options
+    from hf_soups.pipeline.options import Options
     from hf_soups.selection.candidates import Candidates
     from hf_soups.soup import Open
 

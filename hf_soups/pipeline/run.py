@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,23 +20,19 @@ from hf_soups.kernels import have_to_compile
 from hf_soups.pipeline.candidates import candidates_for
 from hf_soups.pipeline.choose import select, select_without_data
 from hf_soups.pipeline.cluster import check_on, on_cluster
-from hf_soups.pipeline.listener import Listener
+from hf_soups.pipeline.options import Options
 from hf_soups.pipeline.prepare import prepare
 from hf_soups.pipeline.share import Share, check_together, invite, own_device, with_idle
 from hf_soups.pipeline.stream import check_stream, remarks
 from hf_soups.pipeline.taste import taste
 from hf_soups.pipeline.write import Made, upload, write
 from hf_soups.planning import Plan
-from hf_soups.ranks import Ranks
 from hf_soups.recipe import Measure, Recipe
 from hf_soups.selection import Selection
 from hf_soups.soup import Soup
 
 if TYPE_CHECKING:
-    from hf_soups.evaluation.benchmarks import Benchmark
-    from hf_soups.evaluation.metrics import Metric
     from hf_soups.evaluation.results import Results
-    from hf_soups.placement import Memory
 
 
 @dataclass(frozen=True)
@@ -55,47 +51,6 @@ class Outcome:
     pushed: Pushed | None = None
     checked: bool = False
     written: Sequence[Share] = ()
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a merge is carried out; what the soup *is* stands in the recipe.
-
-    out: folder to write; None: nothing stays on disk.
-    overwrite: replace a folder that is not empty.
-    check: load the written folder with transformers and run it once; default: before a push of a whole folder.
-    allow_single: write the best ingredient when no soup beats it.
-    stream: read ranges of the Hub's files instead of downloading them; without `out`, each finished file is uploaded
-        and removed before the next is begun.
-    create_pr: publish as a pull request.
-    local: folder in which `local:name` references are looked up.
-    device: what does the arithmetic: auto, cpu, cuda (all GPUs), cuda:0 (that one) or mps.
-    ranks: the processes that write it together; the others call `assist` with the same options.
-    trust_remote_code: let metrics of `evaluate` that the recipe names run their code.
-    cache: where predictions are kept: a folder, which hosts may share, or `hf://datasets/ORG/NAME`; default: the
-        user's own cache.
-    max_memory: what a model may take of each GPU and of the memory while it is measured; see `placement.place`.
-    on: `ray` or `ray:ADDRESS`: workers of a Ray cluster, of this machine or a running one, run the candidates and the
-        models of the table side by side; the choice and all numbers are those of one process.
-    own: metrics and functions of the caller's, by the names that `evaluate: metrics` lists them under.
-    """
-
-    out: Path | None = None
-    overwrite: bool = False
-    check: bool | None = None
-    allow_single: bool = False
-    stream: bool = False
-    create_pr: bool = False
-    token: str | None = None
-    local: Path | None = None
-    device: str = "auto"
-    listener: Listener = field(default_factory=Listener)
-    ranks: Ranks = field(default_factory=Ranks)
-    trust_remote_code: bool = False
-    cache: str | Path | None = None
-    max_memory: Memory | None = None
-    on: str | None = None
-    own: Mapping[str, Metric | Benchmark] = field(default_factory=dict)
 
 
 def run(recipe: Recipe, options: Options) -> Outcome:

@@ -22,7 +22,7 @@ from hf_soups.ranks import Ranks
 from hf_soups.soup import Soup
 
 if TYPE_CHECKING:
-    from hf_soups.pipeline.run import Options
+    from hf_soups.pipeline.options import Options
     from hf_soups.selection.candidates import Candidates
 
 APPEARS = 30.0  # seconds after which a new folder is seen through any network file system's caches

@@ -17,8 +17,9 @@ from hf_soups.pipeline.ask import Source, make_recipe
 from hf_soups.pipeline.candidates import candidates_for
 from hf_soups.pipeline.cluster import check_on, on_cluster
 from hf_soups.pipeline.listener import Listener
+from hf_soups.pipeline.options import Options
 from hf_soups.pipeline.prepare import prepare
-from hf_soups.pipeline.run import Options, run
+from hf_soups.pipeline.run import run
 from hf_soups.pipeline.share import assist, own_device
 from hf_soups.pipeline.stream import check_stream
 from hf_soups.pipeline.taste import taste
@@ -66,23 +67,23 @@ def merge(
     own: what the recipe's `evaluate: metrics` only names, such as {"mine": own_function(f, greater_is_better=True)}.
     changes: as for `make_recipe`. The rest: as in `Options`.
     """
-    options = Options(
-        out=None if out is None else Path(out),
+    options = Options.of(
+        out=out,
         overwrite=overwrite,
         check=check,
         allow_single=allow_single,
         stream=stream,
         create_pr=create_pr,
         token=token,
-        local=Path(local) if local else None,
+        local=local or None,
         device=device,
-        listener=listener or Listener(),
-        ranks=ranks or Ranks(),
+        listener=listener,
+        ranks=ranks,
         trust_remote_code=trust_remote_code,
         cache=cache,
         max_memory=max_memory,
         on=on,
-        own=own or {},
+        own=own,
     )
     with options.ranks as processes:
         if not processes.is_first:
@@ -140,17 +141,17 @@ def evaluate(
     ranks: the processes that evaluate together, from `hf_soups.ranks.join()`; every one of them calls this.
     changes: as for `make_recipe`; `dataset` where the recipe has no evaluate section.
     """
-    options = Options(
+    options = Options.of(
         token=token,
-        local=Path(local) if local else None,
+        local=local or None,
         device=device,
-        listener=listener or Listener(),
-        ranks=ranks or Ranks(),
+        listener=listener,
+        ranks=ranks,
         trust_remote_code=trust_remote_code,
         cache=cache,
         max_memory=max_memory,
         on=on,
-        own=own or {},
+        own=own,
     )
     with options.ranks as processes:
         if not processes.is_first:
