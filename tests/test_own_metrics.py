@@ -10,7 +10,8 @@ import pytest
 
 import hf_soups
 from hf_soups import Data, Evaluate, EvaluationError, Ingredient, Recipe, Select
-from hf_soups.cli.output import Printer, show_results
+from hf_soups.cli.output import Printer
+from hf_soups.cli.results import show_results
 from hf_soups.evaluation import own_function
 from hf_soups.pipeline import Options, run
 from tests.models import classifier, fine_tune

@@ -11,9 +11,10 @@ from hf_soups.cli.hf_job import send, words_of
 from hf_soups.cli.on import HfJob, Ray
 from hf_soups.cli.only_here import Command
 from hf_soups.cli.options import CACHE, FORMAT, MEMORY, ON, SOURCE, TRUST
-from hf_soups.cli.output import printer_for, show_results
+from hf_soups.cli.output import printer_for
 from hf_soups.cli.plan import one_or_all
 from hf_soups.cli.processes import alone, joined
+from hf_soups.cli.results import show_results
 from hf_soups.cli.screen import Screen
 from hf_soups.pipeline.options import split
 

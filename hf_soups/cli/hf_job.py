@@ -17,7 +17,8 @@ import hf_soups
 from hf_soups import pipeline
 from hf_soups.cli.on import HfJob
 from hf_soups.cli.only_here import Command, refuse_what_is_only_here
-from hf_soups.cli.output import Printer, show_plan, size
+from hf_soups.cli.output import Printer, size
+from hf_soups.cli.plan import show_plan
 from hf_soups.errors import HubError, RecipeError
 from hf_soups.recipe import Recipe, Search, to_yaml
 

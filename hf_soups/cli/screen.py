@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hf_soups.cli.output import Printer, show_plan, show_results, show_selection, size, wrapped
+from hf_soups.cli.output import Printer, size, wrapped
+from hf_soups.cli.plan import show_plan
+from hf_soups.cli.results import show_results
+from hf_soups.cli.selection import show_selection
 from hf_soups.pipeline import Listener
 from hf_soups.planning import Plan
 
