@@ -7,7 +7,7 @@ BENCH_OPTIONS ?=
 PEERS := $(BENCH_CACHE)/mergekit
 BENCH := $(BIN)/python -m tests.benchmarks
 
-.PHONY: demo test test-all lint bench bench-peers bench-growth clean
+.PHONY: demo test test-all lint bench bench-peers bench-selection bench-growth clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -35,6 +35,9 @@ bench: $(READY)  ## each operation beside cat + cp; 15 GB in BENCH_CACHE
 bench-peers: $(READY) $(PEERS)/.ready  ## the same beside mergekit; an hour or more
 	$(BENCH).run --size 135m --peers $(PEERS) --cache $(BENCH_CACHE) --json $(BENCH_CACHE)/135m-peers.json $(BENCH_OPTIONS)
 	$(BENCH).run --size 1b --peers $(PEERS) --cache $(BENCH_CACHE) --json $(BENCH_CACHE)/1b-peers.json $(BENCH_OPTIONS)
+
+bench-selection: $(READY)  ## choosing among sixteen fine-tunes, which are trained first; an hour
+	$(BENCH).selection --cache $(BENCH_CACHE)/sixteen --out $(BENCH_CACHE) $(BENCH_OPTIONS)
 
 bench-growth: $(READY)  ## cost against ingredients and size, memory over time; 9 GB more
 	$(BENCH).growth --cache $(BENCH_CACHE) --json $(BENCH_CACHE)/growth.json --figure $(BENCH_CACHE)/memory.png $(BENCH_OPTIONS)

@@ -57,6 +57,20 @@ def place(checkpoint: Checkpoint, dtype: str = "float32", max_memory: Memory | N
     return placed
 
 
+def share_of_host(place: int, count: int) -> Memory | None:
+    """What one of several processes of a host may take: a GPU of its own, and its part of the memory.
+
+    place: its number among them, of `count`. None where there is no GPU: there all processes run their models as one.
+    """
+    import torch
+    from accelerate.utils import get_max_memory
+
+    if not torch.cuda.is_available():
+        return None
+    free, gpu = get_max_memory(), place % torch.cuda.device_count()
+    return {gpu: int(SHARE * free[gpu]), "cpu": int(SHARE * free["cpu"] / count)}
+
+
 def is_dispatched(model: Any) -> bool:
     """Whether hooks bring a model's weights to where they are used, so that it must stay as it is."""
     return getattr(model, "_hf_hook", None) is not None

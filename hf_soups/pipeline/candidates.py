@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hf_soups.align import config_of, label_names
 from hf_soups.errors import RecipeError
 from hf_soups.hub.opening import Opener
-from hf_soups.pipeline.peers import invite_to_evaluate
+from hf_soups.pipeline.peers import invite_to_evaluate, own_memory
 from hf_soups.pipeline.share import kind
 from hf_soups.recipe import Recipe
 from hf_soups.recipe.check_select import named_metrics
@@ -63,4 +63,4 @@ def candidates_for(
     }
     pinned = replace(recipe, evaluate=replace(asked, metrics=asked.metrics or evaluator.asked, datasets=datasets))
     peers = invite_to_evaluate(pinned, labels, kind(soup.device), options.ranks)
-    return pinned, Candidates(evaluator, opener.pull, soup.device, peers=peers, max_memory=options.max_memory)
+    return pinned, Candidates(evaluator, opener.pull, soup.device, peers=peers, max_memory=own_memory(options))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hf_soups.engine import Device
     from hf_soups.evaluation.gradual import Question, Share
     from hf_soups.pipeline.options import Options
+    from hf_soups.placement import Memory
     from hf_soups.selection.candidates import Candidates
     from hf_soups.soup import Open
 
@@ -91,7 +92,6 @@ def invite_to_evaluate(recipe: Recipe, labels: Sequence[str], device: str, ranks
     ranks.share({"about": DATA, **portable(replace(recipe, select=None)), "labels": list(labels), "device": device})
     with ranks.first_of_host():
         pass  # this host has the data already
-    _own_gpu(ranks)
     return Ask(ranks)
 
 
@@ -106,16 +106,21 @@ def candidates_here(told: Mapping[str, Any], open: Open, device: Device, options
     asked = replace(recipe.evaluate, metrics=())  # scores are the first process's
     with options.ranks.first_of_host():
         evaluator = Evaluator(asked, told["labels"], token=options.token, seed=recipe.seed)
-    _own_gpu(options.ranks)
-    return Candidates(evaluator, open, device, max_memory=options.max_memory)
+    return Candidates(evaluator, open, device, max_memory=own_memory(options))
 
 
-def _own_gpu(ranks: Ranks) -> None:
-    """The GPUs of a host are dealt out to its processes; Accelerate takes the one that is set."""
+def own_memory(options: Options) -> Memory | None:
+    """What this process's models may take; a host's GPUs are dealt out, and Accelerate takes the one that is set."""
+    ranks = options.ranks
+    if ranks.size == 1:
+        return options.max_memory
     import torch
+
+    from hf_soups.placement import share_of_host
 
     if torch.cuda.is_available():
         torch.cuda.set_device(ranks.place % torch.cuda.device_count())
+    return options.max_memory or share_of_host(ranks.place, ranks.hosts.count(ranks.hosts[ranks.rank]))
 
 
 def answer_share(candidates: Candidates, asked: Mapping[str, Any], ranks: Ranks) -> None:
