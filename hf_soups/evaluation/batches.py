@@ -29,6 +29,7 @@ class Batches(Sequence[Part]):
     the same batches, and the order in which batches are run changes no answer.
 
     answer: gives the answers to rows, padded to a width. workers: a `map` in order.
+    divisible: whether parts of batches may be tried; where kernels are chosen by shape, they answer otherwise.
     keep: hears of every part as soon as it is answered, from any thread, whether or not somebody asks for it.
     """
 
@@ -38,7 +39,9 @@ class Batches(Sequence[Part]):
         answer: Callable[[Rows, int], list[Any]],
         workers: Any = map,
         keep: Keep | None = None,
+        divisible: bool = True,
     ) -> None:
+        self._divisible = divisible
         self._batches = batches
         self._answer = answer
         self._workers = workers
@@ -59,23 +62,24 @@ class Batches(Sequence[Part]):
         """How many rows of a batch can be run without the others and still get the same bits; None: no number can.
 
         A matrix product may sum in another order when it has fewer rows. Whether this machine's does is tried on the
-        widest and on the narrowest batch; these answers are not kept.
+        widest batch, in parts of several sizes, and on the narrowest; these answers are not kept.
         """
         largest = max(len(batch.rows) for batch in self)
+        if not self._divisible or largest <= SMALLEST[0]:
+            return None
         full = [batch for batch in self if len(batch.rows) == largest]
-        together = [(batch, self._answer(batch.rows, batch.width)) for batch in dict.fromkeys((full[0], full[-1]))]
+        widest, narrowest = ((batch, self._answer(batch.rows, batch.width)) for batch in (full[0], full[-1]))
         for least in SMALLEST:
-            if least >= largest:
-                return None
-            if all(self._same(batch, answers, least) for batch, answers in together):
+            sizes = [size for size in (least, 2 * least, 4 * least) if size < largest]
+            if sizes and self._same(*widest, sizes) and self._same(*narrowest, sizes[:1]):
                 return least
         return None
 
-    def _same(self, batch: Part, together: list[Any], least: int) -> bool:
-        """Whether the first rows of a batch and the last ones answer as they do together."""
-        for few in (slice(None, least), slice(-least, None)):
-            alone = self._answer(batch.rows[few], batch.width)
-            if not all(_equal(a, b) for a, b in zip(alone, together[few], strict=True)):
+    def _same(self, batch: Part, together: list[Any], sizes: Iterable[int]) -> bool:
+        """Whether the last rows of a batch answer alone as they do together."""
+        for size in sizes:
+            alone = self._answer(batch.rows[-size:], batch.width)
+            if not all(_equal(a, b) for a, b in zip(alone, together[-size:], strict=True)):
                 return False
         return True
 

@@ -137,8 +137,14 @@ def _made(
 ) -> Generator[Piece, None, None]:
     """All rows, part by part in their order; the model is run on those that are not known."""
     there = _Known(known)
-    with cache.gathering(question.key) as keep, opened(question, keep) as made:
-        parts = list(made) if hardness is None else hardest_first(made, hardness, question.least(made))
+    with cache.gathering(question.key) as keep, opened(question, there.but_known(keep)) as made:
+        if hardness is None:  # the order is nobody's concern: what is known stays in the parts that it was made in
+            yield from known
+            missing = [part for batch in made if (part := there.missing(batch, lambda: question.least(made)))]
+            with closing(question.share(question, made, missing)) as running:
+                yield from (there.new(part.rows, answers) for part, answers in running)
+            return
+        parts = hardest_first(made, hardness, question.least(made))
         found = [there.answers(part.rows) for part in parts]
         missing = [part for part, one in zip(parts, found, strict=True) if one is None]
         with closing(question.share(question, made, missing)) as running:
@@ -159,3 +165,28 @@ class _Known:
         if self._outputs is None or not all(int(row) in self._place for row in rows):
             return None
         return take(self._outputs, [self._place[int(row)] for row in rows])
+
+    def missing(self, batch: Part, least: Callable[[], int | None]) -> Part | None:
+        """What of a batch has to be run, with so many known rows that its answers are those of the whole batch."""
+        new = [row for row in batch.rows if int(row) not in self._place]
+        if not new or len(new) == len(batch.rows):
+            return batch if new else None
+        if (few := least()) is None:
+            return batch
+        old = [row for row in batch.rows if int(row) in self._place]
+        return Part(np.array([*new, *old[: max(0, few - len(new))]], np.int64), batch.width)
+
+    def new(self, rows: Rows, answers: Sequence[Any]) -> Piece:
+        """Those of some answers that were not known."""
+        places = [place for place, row in enumerate(rows) if int(row) not in self._place]
+        return rows[places], assemble([answers[place] for place in places])
+
+    def but_known(self, keep: Keep) -> Keep:
+        """What keeps the rest, so that nothing is kept twice."""
+
+        def rest(rows: Rows, answers: list[Any]) -> None:
+            places = [place for place, row in enumerate(rows) if int(row) not in self._place]
+            if places:
+                keep(rows[places], [answers[place] for place in places])
+
+        return rest

@@ -102,7 +102,7 @@ def answering(
                     )
             return found
 
-        yield Batches(batches, answer, as_it_was.enter_context(_workers(device)), keep)
+        yield Batches(batches, answer, as_it_was.enter_context(_workers(device)), keep, device.type == "cpu")
 
 
 def halved(forward: Callable[[NDArray[np.int64], int], list[Any]], part: NDArray[np.int64], width: int) -> list[Any]:
@@ -120,8 +120,8 @@ def halved(forward: Callable[[NDArray[np.int64], int], list[Any]], part: NDArray
         if "can't allocate memory" not in str(error) or len(part) == 1:
             raise
     warnings.warn(
-        f"{len(part)} rows at once do not fit into memory, so they are run as two halves, which changes no answer; a "
-        "smaller batch_size spares the attempt",
+        f"{len(part)} rows at once do not fit into memory, so they are run as two halves, which may change the last "
+        "bits of answers; a smaller batch_size spares the attempt",
         stacklevel=2,
     )
     if torch.cuda.is_available():

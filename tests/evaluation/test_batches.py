@@ -29,6 +29,10 @@ def test_the_least_part_is_one_that_answers_as_its_whole_batch(below: int, expec
     assert batches.least() == expected
 
 
+def test_parts_are_not_tried_where_kernels_go_by_shape() -> None:
+    assert Batches(in_batches(np.arange(40), 20), summing_otherwise_below(0), divisible=False).least() is None
+
+
 def test_trying_parts_keeps_no_answers() -> None:
     def never(rows: np.ndarray, answers: list[Any]) -> None:
         raise AssertionError("kept")

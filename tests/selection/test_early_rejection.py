@@ -21,6 +21,7 @@ from hf_soups.hub.opening import Opener
 from hf_soups.recipe import check
 from hf_soups.selection import Selection, Tried
 from hf_soups.selection.candidates import Candidates
+from hf_soups.selection.greedy import soup_of
 from hf_soups.selection.settings import settings_of
 from tests.models import WORDS, classifier, fine_tune, write_safetensors
 
@@ -187,6 +188,27 @@ def test_a_whole_evaluation_takes_up_the_rows_that_are_done(runs: list[Path], tm
     assert fresh == whole, "batches run in another order and at another time give the same answers"
     assert not list((tmp_path / "cache").rglob("*.part")), "whole predictions need no parts"
     assert choose(recipe, candidates, Select(metric="accuracy", tie=">")) == early, "the trace is what it was"
+
+
+@pytest.mark.parametrize("batch", [BATCH, 20], ids=["whole-batches", "parts-of-batches"])
+def test_a_candidate_that_was_given_up_is_run_on_the_rest_only(runs: list[Path], batch: int, tmp_path: Path) -> None:
+    """As the curve and the table ask for it, whatever its rows were kept as."""
+    recipe, path, select = recipe_of(runs), data(tmp_path), Select(metric="accuracy", tie=">")
+    candidates = candidates_on(path, tmp_path / "cache", batch=batch)
+    early = choose(recipe, candidates, select)
+    number = next(i for i, step in enumerate(early.steps) if step.candidate is None)
+    best = [next(i for i, r in enumerate(runs) if r.name == step.ingredient) for step in early.steps]
+    chosen = [best[i] for i in range(number) if early.steps[i].kept]
+    given_up = candidates.checkpoint(soup_of(recipe, [*chosen, best[number]]))
+    before = candidates.evaluator.cache.rows
+    found = candidates.outputs(given_up, ["validation"])["validation"]
+    assert candidates.evaluator.cache.rows - before == ROWS - early.steps[number].rows
+    fresh = candidates_on(path, tmp_path / "fresh", batch=batch)
+    whole = fresh.outputs(fresh.checkpoint(soup_of(recipe, [*chosen, best[number]])), ["validation"])["validation"]
+    assert isinstance(found, np.ndarray) and isinstance(whole, np.ndarray) and found.tobytes() == whole.tobytes()
+    again = candidates_on(path, tmp_path / "cache", batch=batch)
+    assert choose(recipe, again, select) == early, "the trace is what it was"
+    assert again.evaluator.cache.rows == 0
 
 
 KILLED = """
