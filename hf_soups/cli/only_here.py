@@ -61,6 +61,8 @@ def _local_data(evaluate: Evaluate) -> Iterator[str]:
         if _is_local(data.path):
             upload = f"hf upload ORG/NAME {shlex.quote(data.path)} --repo-type dataset"
             yield f"dataset {name}: {data.path}; {upload}, then name ORG/NAME instead"
+    for place in filter(_is_local, evaluate.baselines):
+        yield f"baseline {place}; hf upload ORG/NAME {shlex.quote(place)}, then name ORG/NAME instead"
     for metric in evaluate.metrics:
         if isinstance(metric, Measure) and _is_local(metric.name.partition(":")[2]):
             yield f"metric {metric.label}: a script of this disk; publish it as a Space and name that instead"

@@ -233,16 +233,19 @@ def test_what_is_only_here_is_named_before_anything_is_paid(hub: LocalHub, recip
     local = recipe.with_name("local.yaml")
     local.write_text(
         "base: ./model\ningredients: [jobs/run-0, {method: average, ingredients: [./model, local:tuned]}]\n"
-        "evaluate: {datasets: {rows: {path: rows.csv, role: test}}}\n"
+        "evaluate:\n"
+        "  datasets: {rows: {path: rows.csv, role: test}, far: {path: jobs/data, split: test, role: shift}}\n"
+        "  baselines: [./model, jobs/run-1]\n"
     )
     done = soups("merge", local, "-o", "soup", "--on", "hf-job:cpu-basic", "--cache", "here", "--yes")
     assert done.returncode == 1
-    assert [line.split(":")[0] for line in done.stderr.splitlines()] == [
+    assert [line.split(":")[0].split(" /")[0] for line in done.stderr.splitlines()] == [
         "Error",
         "  model",
         "  local",
         "  model",
         "  dataset rows",
+        "  baseline",
         "  -o soup",
         "  no --push-to-hub ID",
         "  --cache here",
