@@ -100,11 +100,19 @@ class Ranks:
         """Whether something was sent under a key, and not received yet."""
         return self._ask(lambda store: store.check([key]))
 
+    def look(self, key: str) -> bytes:
+        """What was sent under a key, however long that takes."""
+        return self._wait_for(key)
+
     def receive(self, key: str) -> bytes:
         """What was sent under a key, however long that takes; then it is forgotten."""
-        content: bytes = self._wait_for(key)
-        self._ask(lambda store: store.delete_key(key))
+        content = self._wait_for(key)
+        self.forget(key)
         return content
+
+    def forget(self, key: str) -> None:
+        """Make room in the store."""
+        self._ask(lambda store: store.delete_key(key))
 
     @contextmanager
     def first_of_host(self) -> Iterator[None]:

@@ -23,12 +23,14 @@ def learning(facts: Facts) -> str:
         return ""
     fit, calibrate = escape(learned.fit), escape(learned.calibrate)
     how = "by gradient descent" if learned.epochs else "where the logits are linear in the weights, a convex problem,"
+    unchanged = bool(learned.epochs) and learned.best == 0
     parts = [
         "## Learned weights",
         f"The weights were fitted {how} to the log loss on {fit}, and {calibrate} decided which of the soups below to "
         f"take. The log loss on {calibrate} is {learned.loss:.4f}, and {learned.uniform:.4f} for the uniform soup"
         + (", whose logits were scaled too; " if learned.confirmed else "; ")
         + "neither set is reported on. "
+        + ("No epoch was better, so these are the weights of the uniform soup. " if unchanged else "")
         + (
             "They are positive and sum to 1." if learned.space == "simplex" else "They may be negative, and of any sum."
         ),

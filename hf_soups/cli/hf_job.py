@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 ROOM = 100_000  # bytes of the recipe as the job gets it: Linux lets a variable have 131,072
-SENT = ("check", "allow_single", "stream", "create_pr", "device", "cache", "trust_remote_code")  # options that go along
+SENT = (
+    "check",
+    "allow_single",
+    "stream",
+    "create_pr",
+    "device",
+    "cache",
+    "trust_remote_code",
+    "max_memory",
+)  # options that go along
 CPU_TORCH = "https://download.pytorch.org/whl/cpu"  # torch without the gigabytes of CUDA that PyPI's brings
 
 
@@ -170,6 +179,8 @@ def words_of(how: Mapping[str, Any]) -> list[str]:
         value, option = how.get(name), f"--{name.replace('_', '-')}"
         if value is True or (name, value) == ("check", False):
             words.append(option if value else "--no-check")
+        elif name == "max_memory" and value:
+            words += [option, ",".join(f"{device}={count}B" for device, count in value.items())]
         elif value and (name, value) != ("device", "auto"):
             words += [option, str(value)]
     return words

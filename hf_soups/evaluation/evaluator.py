@@ -18,6 +18,7 @@ from hf_soups.evaluation.examples import Examples
 from hf_soups.evaluation.measures import loaded, refuse_untrusted
 from hf_soups.evaluation.metrics import Metric, score
 from hf_soups.evaluation.outputs import Outputs
+from hf_soups.evaluation.predict import kind_of_device
 from hf_soups.evaluation.results import Kind, Results, Row
 from hf_soups.evaluation.rows import Rows, failing_on
 from hf_soups.recipe import Measure
@@ -42,6 +43,8 @@ class Evaluator:
     trust_remote_code: whether metrics that bring their own code may run it.
     All data is read here, and rows that selection has seen are taken out of the reports, unless the section allows
     their overlap: then they are counted.
+
+    device: the kind of what runs models, here or on a cluster: cpu, cuda, mps.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Evaluator:
             "max_length": evaluate.max_length,
             "dtype": evaluate.dtype,
         }
+        self.device = kind_of_device()
         self.datasets, self.reports = roles.read(evaluate, self.task, token)
         self._known: dict[tuple[str, str, str], Measured] = {}
         self._asking = Asking(self.task, self.way)
@@ -157,6 +161,8 @@ class Evaluator:
         """Under which a model's answers to a dataset are kept."""
         way = {name: str(value) for name, value in self.way.items()}
         everything = {"task": self.task.name, **way, **self.task.settings, **(settings or {})}
+        if self.device != "cpu":  # kinds of devices differ in last bits
+            everything["device"] = self.device
         return self.cache.key(identity, self.examples(dataset).fingerprint, everything)
 
     def score(self, outputs: Outputs, dataset: str, metric: str | None = None) -> float:

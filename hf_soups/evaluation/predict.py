@@ -130,6 +130,15 @@ def halved(forward: Callable[[NDArray[np.int64], int], list[Any]], part: NDArray
     return [*halved(forward, part[:middle], width), *halved(forward, part[middle:], width)]
 
 
+def kind_of_device() -> str:
+    """cpu, cuda, mps: what Accelerate would run a model on, on this machine."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 def _sent(value: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     return value.to(device, dtype) if value.is_floating_point() else value.to(device)
 

@@ -87,13 +87,16 @@ def on_cluster(options: Options, candidates: Candidates, recipe: Recipe) -> Iter
     from hf_soups.pipeline.worker import Terms
 
     address, package = ray_address(options.on), ray()
-    evaluator = copy.copy(candidates.evaluator)
-    evaluator.benchmarks = {}  # whole models are measured where they are asked for
     device, tell = options.device.partition(":")[0], options.listener.tell
-    terms = Terms(evaluator, recipe, options.token, options.local, device, deciding(), options.max_memory)
     tell(f"joining the Ray cluster at {address}" if address else "starting Ray on this machine")
     with joined(package, address):
-        crew = Crew(package, terms, places(_hosts(package)), candidates.evaluator.cache, tell)
+        found = places(_hosts(package))
+        if any(place.gpus for place in found):
+            candidates.evaluator.device = "cuda"  # whatever this process has
+        evaluator = copy.copy(candidates.evaluator)
+        evaluator.benchmarks = {}  # whole models are measured where they are asked for
+        terms = Terms(evaluator, recipe, options.token, options.local, device, deciding(), options.max_memory)
+        crew = Crew(package, terms, found, candidates.evaluator.cache, tell)
         candidates.ahead = crew
         try:
             yield

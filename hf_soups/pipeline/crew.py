@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pickle import PicklingError
 from typing import TYPE_CHECKING, Any
 
 from hf_soups.errors import EvaluationError, SoupError
@@ -62,7 +63,7 @@ class Crew:
         self._class = ray.remote(Worker)
         try:
             self._terms = ray.put(terms)
-        except (TypeError, ValueError, AttributeError, OSError) as error:
+        except (TypeError, ValueError, AttributeError, OSError, PicklingError) as error:
             raise SoupError(f"--on: this evaluation cannot be sent to workers ({error}); run it without") from error
         self._wanted: list[Wish] = []
         self._ended: dict[Wish, SoupError | None] = {}

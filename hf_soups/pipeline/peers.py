@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -47,6 +48,7 @@ class Ask:
     def __init__(self, ranks: Ranks) -> None:
         self._ranks = ranks
         self._numbers = count()
+        self._unclaimed: dict[int, set[int]] = {}  # of each question, the parts whose answers may lie in the store
 
     def sharing(self, recipe: Recipe) -> Share:
         """What deals parts of batches out, to be answered by the model of a recipe."""
@@ -66,8 +68,12 @@ class Ask:
         if len(parts) < 2:
             yield from batches.run(parts)
             return
-        told = {"about": QUESTION, "number": number, **recipe, "dataset": question.dataset, "key": question.key}
-        ranks.share({**told, "parts": [[part.rows.tolist(), part.width] for part in parts]})
+        self._tidy()
+        asked = {**recipe, "dataset": question.dataset, "key": question.key}
+        asked["parts"] = [[part.rows.tolist(), part.width] for part in parts]
+        ranks.send(f"question/{number}", json.dumps(asked).encode())
+        ranks.share({"about": QUESTION, "number": number})
+        self._unclaimed[number] = {place for place in range(len(parts)) if place % ranks.size}
         try:
             with closing(batches.run(parts[:: ranks.size])) as own:
                 for place, part in enumerate(parts):
@@ -75,11 +81,22 @@ class Ask:
                         yield next(own)
                         continue
                     answers = _unpacked(ranks.receive(f"answer/{number}/{place}"))
+                    self._unclaimed[number].discard(place)
                     if batches.keep is not None:
                         batches.keep(part.rows, answers)
                     yield part, answers
         finally:
             ranks.send(f"enough/{number}", b"1")
+
+    def _tidy(self) -> None:
+        """Take what nobody will read any more out of the store: questions that every process has done with."""
+        ranks = self._ranks
+        done = [int(ranks.look(f"done/{r}")) if ranks.has(f"done/{r}") else -1 for r in range(1, ranks.size)]
+        for number in [number for number in self._unclaimed if number <= min(done)]:
+            for place in self._unclaimed.pop(number):
+                ranks.forget(f"answer/{number}/{place}")
+            ranks.forget(f"question/{number}")
+            ranks.forget(f"enough/{number}")
 
 
 def invite_to_evaluate(recipe: Recipe, labels: Sequence[str], device: str, ranks: Ranks) -> Ask | None:
@@ -123,20 +140,25 @@ def own_memory(options: Options) -> Memory | None:
     return options.max_memory or share_of_host(ranks.place, ranks.hosts.count(ranks.hosts[ranks.rank]))
 
 
-def answer_share(candidates: Candidates, asked: Mapping[str, Any], ranks: Ranks) -> None:
+def answer_share(candidates: Candidates, number: int, ranks: Ranks) -> None:
     """The other processes' side: the parts of one question that are this process's, until there are enough.
 
     Raises SoupError if model, data or libraries here are not those of the first process.
     """
+    _answer(candidates, number, json.loads(ranks.look(f"question/{number}")), ranks)
+    ranks.send(f"done/{ranks.rank}", str(number).encode())
+
+
+def _answer(candidates: Candidates, number: int, asked: Mapping[str, Any], ranks: Ranks) -> None:
     from hf_soups.evaluation.gradual import opened
 
     question = candidates.question(candidates.checkpoint(received(asked)), asked["dataset"])
     if question.key != asked["key"]:
         raise SoupError(
             f"the models or the data {asked['dataset']} here are not those that process 0 sees, or other versions of "
-            "torch or transformers are installed; use the same on every host"
+            "torch or transformers are installed, or one has a GPU and the other not; use the same on every host"
         )
-    number, mine = asked["number"], range(ranks.rank, len(asked["parts"]), ranks.size)
+    mine = range(ranks.rank, len(asked["parts"]), ranks.size)
     if not mine:
         return
     with opened(question) as batches:

@@ -121,7 +121,7 @@ def assist(options: Options) -> Soup | None:
         if task["about"] == DATA:
             candidates = candidates_here(task, opener.pull, own_device(task["device"], ranks), options)
         elif task["about"] == QUESTION and candidates is not None:
-            answer_share(candidates, task, ranks)
+            answer_share(candidates, task["number"], ranks)
         else:
             return _help_to_write(task, opener, options)
     return None

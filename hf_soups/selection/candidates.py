@@ -25,10 +25,13 @@ from hf_soups.selection.settings import settings_of
 from hf_soups.selection.trace import Tried
 from hf_soups.selection.warm import WarmModel
 from hf_soups.selection.wishes import Ahead, Reach, Wish
-from hf_soups.soup import Open
+from hf_soups.soup import Open, Soup
 
 if TYPE_CHECKING:
     from hf_soups.evaluation.gradual import Question, Share
+
+
+LONG = 60  # letters of the ingredients' names, for people
 
 
 class Peers(Protocol):
@@ -140,7 +143,7 @@ class Candidates:
             partial(self._warm.load, checkpoint),
             settings_of(checkpoint.assets),
             datasets=wanted,
-            name=checkpoint.origin.name,
+            name=_said(checkpoint),
             share=self._share(checkpoint),
         )
 
@@ -151,7 +154,7 @@ class Candidates:
             partial(self._warm.load, checkpoint),
             settings_of(checkpoint.assets),
             dataset,
-            name=checkpoint.origin.name,
+            name=_said(checkpoint),
             share=self._share(checkpoint),
         )
 
@@ -189,3 +192,11 @@ class Candidates:
 
     def _share(self, checkpoint: Checkpoint) -> Share | None:
         return None if self.peers is None else self.peers.sharing(self._checkpoints.recipe_of(checkpoint))
+
+
+def _said(checkpoint: Checkpoint) -> str:
+    """`average of run-1 + run-2`, for people who look into the cache or read what failed."""
+    if not isinstance(checkpoint, Soup):
+        return checkpoint.origin.name
+    labels = " + ".join(ingredient.label for ingredient in checkpoint.recipe.ingredients)
+    return f"{checkpoint.recipe.method} of {labels if len(labels) <= LONG else f'{labels[: LONG - 1]}…'}"

@@ -73,6 +73,8 @@ def learned(
         each = 2 * uniform.bytes_read
         tell(f"learning in at most {steps} steps, each of which reads {each:,} bytes of the ingredients")
         found = fit(soup, rows, calibrate, options, recipe.seed, tell)
+    if isinstance(found, Fitted) and found.best == 0:
+        tell(f"no epoch was better on {names['calibrate']} than the uniform soup, which is therefore taken")
     folded = logit_layer(soup.model, soup.learned, rows) if found.beta != 1 else ()
     weights = soup.weights(found.a, dict.fromkeys(folded, found.beta))
     stages: Sequence[Epoch | Confirmed] = found.epochs if isinstance(found, Fitted) else found.confirmed
