@@ -15,7 +15,17 @@ from typing import Any
 
 import hf_soups
 from hf_soups.align import Finding
-from hf_soups.checkpoint import Checkpoint, LocalFiles, Lora, Stored, check_room, new_folder, write_bytes, write_text
+from hf_soups.checkpoint import (
+    Checkpoint,
+    LocalFiles,
+    Lora,
+    Stored,
+    check_room,
+    new_folder,
+    opened,
+    write_bytes,
+    write_text,
+)
 from hf_soups.recipe import FILE, Data, Evaluate, Ingredient, Output, Recipe, to_yaml
 from hf_soups.soup import Soup
 
@@ -135,6 +145,7 @@ def _input(role: str, ingredient: Ingredient, checkpoint: Checkpoint) -> dict[st
         "subfolder": checkpoint.origin.subfolder,
         "license": checkpoint.origin.license,
     }
+    checkpoint = opened(checkpoint)
     if isinstance(checkpoint, Lora):
         content["adapter_of"] = _input("base", Ingredient(model=checkpoint.base.origin.name), checkpoint.base)
         content["files"] = _files(checkpoint.adapter)
@@ -165,6 +176,7 @@ def _files(checkpoint: Stored) -> dict[str, Any]:
 
 
 def _portable_ingredient(ingredient: Ingredient, checkpoint: Checkpoint) -> Ingredient:
+    checkpoint = opened(checkpoint)
     if isinstance(ingredient.model, Recipe) and isinstance(checkpoint, Soup):
         return replace(ingredient, model=portable(ingredient.model, checkpoint))
     base = ingredient.base

@@ -54,13 +54,14 @@ def fill_in(model: PreTrainedModel, tensors: Iterable[tuple[str, np.ndarray]]) -
 
 
 def places(model: PreTrainedModel, checkpoint: Checkpoint) -> dict[str, str]:
-    """Each tensor of a checkpoint → its name in the model's state dict.
+    """Each tensor of a checkpoint → its name in the model's state dict; modules beside the model have none.
 
     Raises CheckpointError if a tensor has no place there, or of another shape, or a place would stay empty.
     """
     where = checkpoint.origin.name
     own = model.state_dict()
-    targets = _places(model, checkpoint.specs, own)
+    inside = [name for name in checkpoint.specs if not name.startswith(tuple(f"{m}/" for m in checkpoint.modules))]
+    targets = _places(model, inside, own)
     tied = dict(getattr(model, "all_tied_weights_keys", None) or {})
     unused = [name for name, target in targets.items() if target not in own]
     filled = set(targets.values())

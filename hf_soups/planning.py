@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_soups.align import Finding
-from hf_soups.checkpoint import Checkpoint, LocalFiles, Lora, Stored, layout
+from hf_soups.checkpoint import Checkpoint, LocalFiles, Lora, Stored, opened
 from hf_soups.recipe import Recipe, to_dict
 from hf_soups.soup import Soup
 
@@ -129,7 +129,7 @@ def describe(
         )
         for (role, name, c), fetched in zip(named, downloads, strict=True)
     )
-    shards = layout(soup.stored, soup.recipe.output.max_shard_size)
+    shards = soup.files
     return Plan(
         recipe=soup.recipe,
         parts=parts,
@@ -156,6 +156,7 @@ def _passes(soup: Soup) -> float:
 
 def _over_network(checkpoint: Checkpoint, seen: set[int]) -> int:
     """Bytes of the Hub that reading a checkpoint once reads by range; what is in `seen` comes along with that."""
+    checkpoint = opened(checkpoint)
     if isinstance(checkpoint, Soup):
         return round(_passes(checkpoint) * sum(_over_network(part, seen) for part in _read_by(checkpoint)))
     if isinstance(checkpoint, Lora):

@@ -9,6 +9,7 @@ from functools import cached_property
 from hf_soups.align.batchnorm import check_statistics
 from hf_soups.align.configs import check_tokenizers, compare_configs, config_of, find_labels, label_names
 from hf_soups.align.finding import Finding
+from hf_soups.align.names import in_words_of
 from hf_soups.align.tensors import Treatment, compare_tensors
 from hf_soups.checkpoint import Checkpoint, Lora, Spec
 from hf_soups.errors import AlignmentError
@@ -24,12 +25,15 @@ class Alignment:
 
     specs: shape and output dtype by name, in the first ingredient's order.
     labels: the head's output names, where the ingredients tell.
+    ingredients, base: as given, or as views with the first one's names.
     """
 
     specs: Mapping[str, Spec]
     treatments: Mapping[str, Treatment]
     findings: tuple[Finding, ...]
     labels: tuple[str, ...] | None
+    ingredients: tuple[Checkpoint, ...]
+    base: Checkpoint | None
 
     @cached_property
     def errors(self) -> tuple[str, ...]:
@@ -48,10 +52,18 @@ def align(recipe: Recipe, ingredients: Sequence[Checkpoint], base: Checkpoint | 
     findings = [*_twice(recipe, names), *compare_configs(parties), *_adapters_of_one_base(parties)]
     if get(recipe.method).needs_base and base is None:
         findings.append(Finding("error", f"{recipe.method} works on differences from a base; add base: to the recipe"))
-    specs, treatments, found = compare_tensors(recipe, parties, base)
+    first = ingredients[0]
+    views = {}
+    for name, party in parties.items():
+        views[name], about = in_words_of(first, party, name)
+        findings += about
+    if base is not None:
+        base, about = in_words_of(first, base, f"base {base.origin.name}")
+        findings += about
+    specs, treatments, found = compare_tensors(recipe, views, base)
     found += check_statistics(recipe, treatments)
     labels, about_labels = find_labels(recipe, parties)
-    return Alignment(specs, treatments, (*findings, *found, *about_labels), labels)
+    return Alignment(specs, treatments, (*findings, *found, *about_labels), labels, (*views.values(),), base)
 
 
 def _twice(recipe: Recipe, names: Sequence[str]) -> list[Finding]:

@@ -39,7 +39,7 @@ def config_of(checkpoint: Checkpoint) -> dict[str, Any]:
 def compare_configs(parties: Mapping[str, Checkpoint]) -> list[Finding]:
     """Different architectures, or fields that change the meaning of equal weights."""
     configs = {name: config_of(party) for name, party in parties.items()}
-    kinds = {name: _kind(config) for name, config in configs.items() if "model_type" in config}
+    kinds = {n: _kind(c) for n, c in configs.items() if "model_type" in c or "_class_name" in c}
     if len(set(kinds.values())) > 1:
         said = "; ".join(f"{name}: {kind}" for name, kind in kinds.items())
         return [Finding("error", f"different architectures: {said}; a soup needs fine-tunes of one model")]
@@ -128,6 +128,8 @@ def _vocabulary(checkpoint: Checkpoint) -> dict[str, int] | None:
 
 
 def _kind(config: Mapping[str, Any]) -> str:
+    if "model_type" not in config:
+        return str(config["_class_name"])  # a component of diffusers
     names = config.get("architectures")
     return " ".join(map(str, [config["model_type"], *(names if isinstance(names, list) else [])]))
 

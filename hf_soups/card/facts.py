@@ -13,7 +13,7 @@ from hf_soups import lock
 from hf_soups.align import Finding
 from hf_soups.card.license import decide_license
 from hf_soups.card.task import pipeline_tag
-from hf_soups.checkpoint import Checkpoint, Lora, Origin
+from hf_soups.checkpoint import Checkpoint, Lora, Origin, renamed
 from hf_soups.evaluation.findings import findings as admitted
 from hf_soups.evaluation.results import Results
 from hf_soups.method import Method
@@ -166,6 +166,7 @@ def sources(soup: Soup) -> tuple[Origin, ...]:
 
 def _leaves(checkpoint: Checkpoint, bases: bool = False) -> list[Checkpoint]:
     """The checkpoint itself, or what an inner soup is made of; with `bases`, also what adapters sit on."""
+    checkpoint = renamed.opened(checkpoint)
     if isinstance(checkpoint, Soup):
         inner = [*checkpoint.ingredients, *([checkpoint.base] if checkpoint.base and checkpoint.reads_base else [])]
         return [leaf for c in inner for leaf in _leaves(c, bases)]
@@ -189,6 +190,7 @@ def _candidates(
 
 
 def _kind(checkpoint: Checkpoint) -> str:
+    checkpoint = renamed.opened(checkpoint)
     return "adapter" if isinstance(checkpoint, Lora) else "soup" if isinstance(checkpoint, Soup) else "full model"
 
 

@@ -4,6 +4,7 @@ from hf_soups.checkpoint.base import Checkpoint, Origin, Spec
 from hf_soups.checkpoint.files import Files, LocalFiles, Source
 from hf_soups.checkpoint.folder import check_free, check_room, new_folder, write_bytes, write_text
 from hf_soups.checkpoint.lora import Lora
+from hf_soups.checkpoint.renamed import Renamed, opened
 from hf_soups.checkpoint.state_dict import StateDict
 from hf_soups.checkpoint.stored import Stored, is_adapter
 from hf_soups.checkpoint.terms import Terms, simplify
@@ -15,6 +16,7 @@ __all__ = [
     "LocalFiles",
     "Lora",
     "Origin",
+    "Renamed",
     "ShardFile",
     "ShardWriter",
     "Source",
@@ -27,6 +29,7 @@ __all__ = [
     "is_adapter",
     "layout",
     "new_folder",
+    "opened",
     "simplify",
     "write_bytes",
     "write_text",

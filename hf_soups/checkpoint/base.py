@@ -69,12 +69,17 @@ class Checkpoint(Mapping[str, np.ndarray]):
     specs: every tensor's name, shape and dtype, from headers alone, in file order.
     assets: the other files that make the weights a model (config, tokenizer, …), by name.
     aliases: tensors that are another one under a second name (tied weights), and that one's name.
+    stem: what the weight files are called before `.safetensors`; diffusers looks for another name than transformers.
+    modules: subfolders with small models beside the large one, whose tensors are called `folder/name`
+        (the dense layers of sentence-transformers).
     """
 
     specs: Mapping[str, Spec]
     assets: Mapping[str, bytes]
     origin: Origin
     aliases: Mapping[str, str] = MappingProxyType({})
+    stem: str = "model"
+    modules: tuple[str, ...] = ()
 
     @abstractmethod
     def read(self, name: str, start: int, stop: int, into: np.ndarray | None = None) -> np.ndarray:

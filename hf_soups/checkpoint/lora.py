@@ -48,6 +48,7 @@ class Lora(Checkpoint):
         self.adapter = adapter
         self.specs = base.specs
         self.assets = base.assets
+        self.stem, self.modules = base.stem, base.modules
         self.origin: Origin = replace(adapter.origin, bases=(base.origin.name,))
         where = f"{adapter.files.where}/adapter_config.json"
         self.config = read_adapter_config(read_json(adapter.files, "adapter_config.json"), where)

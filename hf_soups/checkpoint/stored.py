@@ -24,8 +24,10 @@ ASSETS = (
     "added_tokens.json vocab.* merges.txt *.model *.spm *.tiktoken chat_template.jinja "
     "additional_chat_templates/* preprocessor_config.json processor_config.json "
     "video_preprocessor_config.json modules.json sentence_bert_config.json "
-    "config_sentence_transformers.json *_Pooling/config.json *_Normalize/config.json LICENSE* NOTICE*"
+    "config_sentence_transformers.json [0-9]*_*/config.json LICENSE* NOTICE*"
 ).split()
+MODULE = "[0-9]*_*/model.safetensors"  # weights of a module of sentence-transformers
+DIFFUSERS = "diffusion_pytorch_model"  # what diffusers calls the weights of a component
 HEAD = 100_000  # bytes of a file read at once for its header; more than most headers
 HASH_BLOCK = 1 << 22
 
@@ -52,7 +54,7 @@ class Assets(Mapping[str, bytes]):
 class Stored(Checkpoint):
     """Tensors in the safetensors files of one folder.
 
-    stem: `model` for full models, `adapter_model` for adapters.
+    stem: `model` for full models, `adapter_model` for adapters; components of diffusers have their own.
     Raises CheckpointError that names the file if one is missing, truncated or damaged.
     """
 
@@ -63,11 +65,17 @@ class Stored(Checkpoint):
         self.specs: dict[str, Spec] = {}
         self._places: dict[str, tuple[Source, int]] = {}
         self.header_sha256: dict[str, str] = {}
+        names = files.names()
+        self.stem = stem = DIFFUSERS if stem == "model" and _is_component(names) else stem
         self.weight_files, index = _weight_files(files, stem)
         for file in self.weight_files:
             self._add(file)
         if index is not None:
             self._check_index(index)
+        self.modules = tuple(_modules(files)) if "modules.json" in names else ()
+        for folder in self.modules:
+            self.weight_files.append(f"{folder}/model.safetensors")
+            self._add(self.weight_files[-1], f"{folder}/")
         if not self.specs:
             raise CheckpointError(f"{files.where}: holds no tensors; fetch it again")
         refuse_codes(self.specs, files.where)
@@ -101,7 +109,7 @@ class Stored(Checkpoint):
                 digest.update(source.read(start, min(HASH_BLOCK, source.size - start)))
         return f"sha256:{digest.hexdigest()}"
 
-    def _add(self, file: str) -> None:
+    def _add(self, file: str, prefix: str = "") -> None:
         where = f"{self.files.where}/{file}"
         source = self.files.source(file)
         head = source.read(0, min(HEAD, source.size))
@@ -112,10 +120,10 @@ class Stored(Checkpoint):
         self.header_sha256[file] = hashlib.sha256(text).hexdigest()
         specs, offsets = header.parse(text, source.size, where)
         for name in specs:
-            if name in self.specs:
+            if prefix + name in self.specs:
                 raise CheckpointError(f"{where}: {name} is in another shard too; the shards are not of one model")
-            self._places[name] = (source, offsets[name])
-        self.specs.update(specs)
+            self._places[prefix + name] = (source, offsets[name])
+        self.specs.update({prefix + name: spec for name, spec in specs.items()})
 
     def _check_index(self, index: Mapping[str, str]) -> None:
         missing = sorted(set(index) - set(self.specs))
@@ -147,6 +155,30 @@ def read_json(files: Files, name: str) -> dict[str, Any]:
 def is_adapter(files: Files) -> bool:
     """Whether this is an adapter (PEFT), to be put on a base, rather than a model."""
     return "adapter_config.json" in files.names()
+
+
+def _is_component(names: list[str]) -> bool:
+    """Whether these are the files of a part of a diffusers pipeline."""
+    if any(name in ("model.safetensors", "model.safetensors.index.json") for name in names):
+        return False
+    return any(name.startswith(DIFFUSERS) for name in names)
+
+
+def _modules(files: Files) -> list[str]:
+    """Subfolders that modules.json lists and that hold weights; CheckpointError if those are pickles."""
+    names = set(files.names())
+    try:
+        listed = [str(module["path"]).strip("/") for module in json.loads(read_all(files, "modules.json"))]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise CheckpointError(f"{files.where}/modules.json: lists no modules with a path: {error!r}") from error
+    folders = [path for path in listed if fnmatch.fnmatchcase(f"{path}/model.safetensors", MODULE)]
+    for folder in folders:
+        if f"{folder}/model.safetensors" not in names and f"{folder}/pytorch_model.bin" in names:
+            raise CheckpointError(
+                f"{files.where}/{folder}: only pickle weights, which are not opened; convert them: load the model with "
+                "sentence-transformers and save_pretrained() it"
+            )
+    return [folder for folder in folders if f"{folder}/model.safetensors" in names]
 
 
 def _weight_files(files: Files, stem: str) -> tuple[list[str], Mapping[str, str] | None]:

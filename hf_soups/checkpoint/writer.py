@@ -6,7 +6,7 @@ import ctypes
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock, Thread
@@ -23,19 +23,33 @@ FLUSH = 1 << 28  # bytes after which the disk is set to work, so that little is 
 METADATA = {"format": "pt"}  # transformers refuses files without it
 
 
-def layout(specs: Mapping[str, Spec], max_shard_size: int, stem: str = "model") -> dict[str, dict[str, Spec]]:
-    """File name → its tensors, in order; a file is closed before the tensor that would overfill it."""
+def layout(
+    specs: Mapping[str, Spec], max_shard_size: int, stem: str = "model", modules: Sequence[str] = ()
+) -> dict[str, dict[str, Spec]]:
+    """File name → its tensors, in order; a file is closed before the tensor that would overfill it.
+
+    modules: subfolders whose tensors (`folder/name`) have a file there.
+    """
+    inside = {f"{m}/model.safetensors": {n: s for n, s in specs.items() if n.startswith(f"{m}/")} for m in modules}
     shards: list[dict[str, Spec]] = [{}]
     room = max_shard_size
     for name, spec in specs.items():
+        if any(name in module for module in inside.values()):
+            continue
         if shards[-1] and spec.nbytes > room:
             shards.append({})
             room = max_shard_size
         shards[-1][name] = spec
         room -= spec.nbytes
     if len(shards) == 1:
-        return {f"{stem}.safetensors": shards[0]}
-    return {f"{stem}-{i:05d}-of-{len(shards):05d}.safetensors": s for i, s in enumerate(shards, 1)}
+        return {f"{stem}.safetensors": shards[0], **inside}
+    return {f"{stem}-{i:05d}-of-{len(shards):05d}.safetensors": s for i, s in enumerate(shards, 1)} | inside
+
+
+def _as_in_file(file: str, specs: Mapping[str, Spec]) -> dict[str, Spec]:
+    """Tensors by the names that they have in their file: those of a module without its folder."""
+    folder = file.rpartition("/")[0]
+    return {name.removeprefix(f"{folder}/") if folder else name: spec for name, spec in specs.items()}
 
 
 class ShardWriter:
@@ -52,13 +66,13 @@ class ShardWriter:
         max_shard_size: int,
         stem: str = "model",
         metadata: Mapping[str, str] | None = None,
+        modules: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.stem = stem
         self.metadata = METADATA | dict(metadata or {})
-        self.shards = layout(specs, max_shard_size, stem)
+        self.shards = layout(specs, max_shard_size, stem, modules)
         self.checksums: dict[str, str] = {}
-        self._total = sum(spec.nbytes for spec in specs.values())
 
     @contextmanager
     def file(self, name: str) -> Iterator[ShardFile]:
@@ -66,6 +80,7 @@ class ShardWriter:
 
         Raises CheckpointError if other bytes than those that the header describes were written.
         """
+        (self.folder / name).parent.mkdir(exist_ok=True)
         handle = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             file = ShardFile(handle, name, self.shards[name], self.metadata)
@@ -80,7 +95,7 @@ class ShardWriter:
 
     def missing(self, name: str) -> bool:
         """Whether a file, perhaps another process's, is not there as long as it must be."""
-        specs = self.shards[name]
+        specs = _as_in_file(name, self.shards[name])
         size = len(header.build(specs, METADATA)) + sum(spec.nbytes for spec in specs.values())
         try:
             with open(self.folder / name, "rb") as file:  # opening asks a network file system what is true now
@@ -90,10 +105,12 @@ class ShardWriter:
 
     def finish(self) -> None:
         """Write the index, if there are several files."""
-        if len(self.shards) == 1:
+        parts = {file: specs for file, specs in self.shards.items() if "/" not in file}
+        if len(parts) == 1:
             return
-        weight_map = {tensor: file for file, specs in self.shards.items() for tensor in specs}
-        content = {"metadata": {"total_size": self._total}, "weight_map": weight_map}
+        weight_map = {tensor: file for file, specs in parts.items() for tensor in specs}
+        total = sum(spec.nbytes for specs in parts.values() for spec in specs.values())
+        content = {"metadata": {"total_size": total}, "weight_map": weight_map}
         write_text(self.folder / f"{self.stem}.safetensors.index.json", json.dumps(content, indent=2) + "\n")
 
 
@@ -107,7 +124,7 @@ class ShardFile:
         self._waiting = 0  # bytes that the disk was not yet asked for
         self._flush: Thread | None = None
         self._pieces: dict[int, tuple[int, int]] = {}  # first byte → bytes, CRC-32
-        head = header.build(specs, metadata)
+        head = header.build(_as_in_file(name, specs), metadata)
         self.size = len(head)
         self._begin: dict[str, int] = {}
         for tensor, spec in specs.items():

@@ -244,11 +244,11 @@ def _needed(commit: Commit, subfolder: str | None) -> list[str]:
     """Every file that a soup of this commit reads or copies."""
     from fnmatch import fnmatchcase
 
-    from hf_soups.checkpoint.stored import ASSETS
+    from hf_soups.checkpoint.stored import ASSETS, MODULE
 
     prefix = f"{subfolder.strip('/')}/" if subfolder else ""
     inside = [n for n in commit.sizes if n.startswith(prefix)]
-    patterns = [*ASSETS, "adapter_config.json", "README.md"]
+    patterns = [*ASSETS, MODULE, "adapter_config.json", "README.md"]
     return [
         n
         for n in inside

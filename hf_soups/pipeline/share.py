@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_soups import lock
 from hf_soups.align import Finding
-from hf_soups.checkpoint import ShardWriter, Spec, layout
+from hf_soups.checkpoint import Spec
 from hf_soups.engine import Device, choose
 from hf_soups.errors import CheckpointError, RecipeError, SoupError
 from hf_soups.hub.opening import Opener
@@ -51,7 +51,7 @@ def shares(sizes: Mapping[str, int], count: int) -> list[list[str]]:
 
 def own_files(soup: Soup, ranks: Ranks) -> dict[str, dict[str, Spec]]:
     """The weight files that this process writes, and the tensors in them."""
-    shards = layout(soup.stored, soup.recipe.output.max_shard_size)
+    shards = soup.files
     sizes = {name: sum(spec.nbytes for spec in specs.values()) for name, specs in shards.items()}
     return {name: shards[name] for name in shares(sizes, ranks.size)[ranks.rank]}
 
@@ -155,7 +155,7 @@ def write_together(soup: Soup, folder: Path, ranks: Ranks, progress: Callable[[i
     """
     ranks.share(str(folder))
     written = write_own(soup, folder, ranks, progress)
-    writer = ShardWriter(folder, soup.stored, soup.recipe.output.max_shard_size)
+    writer = soup.writer(folder, soup.recipe.output.max_shard_size)
     for share in written:
         for name in share.files:
             if writer.missing(name):

@@ -71,12 +71,15 @@ def upload(made: Made, repo: str, *, create_pr: bool, token: str | None, listene
 
     Raises HubError, and nothing is published, if the branch moves meanwhile.
     """
-    soup, sizes, sums = made.soup, {}, {}
+    soup = made.soup
+    sizes: dict[str, int] = {}
+    sums: dict[str, str] = {}
     under_way = Push(repo, private=soup.recipe.output.private, create_pr=create_pr, token=token, tell=listener.tell)
 
     def finished(file: Path) -> None:
-        sizes[file.name], sums[file.name] = file.stat().st_size, crc32(file)
-        if under_way.upload(file):
+        name = file.relative_to(folder).as_posix()
+        sizes[name], sums[name] = file.stat().st_size, crc32(file)
+        if "/" not in name and under_way.upload(file):
             file.unlink()
 
     with tempfile.TemporaryDirectory(prefix="hf-soups-") as temporary:

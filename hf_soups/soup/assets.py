@@ -29,7 +29,7 @@ class SoupAssets(Mapping[str, bytes]):
         for stale in ("_name_or_path", "torch_dtype"):
             config.pop(stale, None)
         kinds = {str(spec.dtype) for spec in self._specs.values() if spec.is_float}
-        if len(kinds) == 1:
+        if len(kinds) == 1 and "_class_name" not in config:  # diffusers' configs have no such field
             config["dtype"] = kinds.pop()
         if self._labels is not None:
             config["id2label"] = {str(i): label for i, label in enumerate(self._labels)}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hf_soups.align import Alignment, align
-from hf_soups.checkpoint import Checkpoint, Origin, ShardFile, ShardWriter, Spec, StateDict
+from hf_soups.checkpoint import Checkpoint, Origin, ShardFile, ShardWriter, Spec, StateDict, layout
 from hf_soups.engine import Desk, Device, Host, Rule, chunks, for_each, identities
 from hf_soups.errors import SoupError
 from hf_soups.method import get
@@ -53,13 +53,14 @@ class Soup(Checkpoint):
         self.recipe = check(recipe, nested)
         self.method = get(recipe.method)
         self.device: Device = device or Host()
-        self.ingredients = [self._open(i, open) for i in recipe.ingredients]
-        self.base = self._open(recipe.base, open) if recipe.base else None
-        self.alignment: Alignment = align(recipe, self.ingredients, self.base)
+        base = self._open(recipe.base, open) if recipe.base else None
+        self.alignment: Alignment = align(recipe, [self._open(i, open) for i in recipe.ingredients], base)
         self.alignment.require()
+        self.ingredients, self.base = list(self.alignment.ingredients), self.alignment.base
         self.specs = self.alignment.specs
         measured = {n: np.array(value, self.specs[n].dtype) for n, value in (statistics or {}).items()}
         self.statistics: Checkpoint = StateDict(measured, "statistics")
+        self.stem, self.modules = self.ingredients[0].stem, self.ingredients[0].modules
         self.assets = SoupAssets(self.ingredients[0].assets, self.specs, self.alignment.labels)
         self.origin = Origin(
             name=f"{recipe.method} of {len(self.ingredients)}",
@@ -141,7 +142,7 @@ class Soup(Checkpoint):
         only: names of the files to write, if others write the rest; then the index is left to be written.
         Raises CheckpointError if an ingredient's file changed meanwhile.
         """
-        writer = ShardWriter(folder, self.stored, max_shard_size, metadata=self.aliases)
+        writer = self.writer(folder, max_shard_size)
         files = {name: specs for name, specs in writer.shards.items() if only is None or name in only}
         names = {name: None for specs in files.values() for name in specs}
         meter = Meter(progress, *self.effort(names))
@@ -157,6 +158,15 @@ class Soup(Checkpoint):
             writer.finish()
         meter.finished()
         return writer.checksums
+
+    def writer(self, folder: Path, max_shard_size: int) -> ShardWriter:
+        """The files that `write` fills."""
+        return ShardWriter(folder, self.stored, max_shard_size, self.stem, self.aliases, self.modules)
+
+    @property
+    def files(self) -> dict[str, dict[str, Spec]]:
+        """Name → tensors of every weight file that the recipe asks for."""
+        return layout(self.stored, self.recipe.output.max_shard_size, self.stem, self.modules)
 
     def effort(self, names: Collection[str]) -> tuple[int, int]:
         """Bytes that are read before some tensors can be written, and those read and written then."""
