@@ -10,6 +10,7 @@ from hf_soups.errors import (
     SelectionError,
     SoupError,
 )
+from hf_soups.hub.find import find
 from hf_soups.memory import merge_state_dicts
 from hf_soups.pipeline import evaluate, merge, plan, push
 from hf_soups.recipe import (
@@ -52,6 +53,7 @@ __all__ = [
     "SoupError",
     "Sweep",
     "evaluate",
+    "find",
     "greedy",
     "merge",
     "merge_state_dicts",

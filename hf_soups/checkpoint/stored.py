@@ -28,7 +28,7 @@ ASSETS = (
 ).split()
 MODULE = "[0-9]*_*/model.safetensors"  # weights of a module of sentence-transformers
 DIFFUSERS = "diffusion_pytorch_model"  # what diffusers calls the weights of a component
-HEAD = 100_000  # bytes of a file read at once for its header; more than most headers
+HEAD = 1 << 15  # bytes of a file read at once for its header; more than most headers have
 HASH_BLOCK = 1 << 22
 
 

@@ -14,6 +14,7 @@ import hf_soups
 from hf_soups import ranks
 from hf_soups.cli.cache import cache
 from hf_soups.cli.evaluate import evaluate
+from hf_soups.cli.find import find
 from hf_soups.cli.finetune import finetune
 from hf_soups.cli.merge import merge
 from hf_soups.cli.methods import methods
@@ -57,7 +58,7 @@ def group(context: click.Context) -> None:
         alone()
 
 
-for command in (merge, plan, evaluate, finetune, cache, push, methods):
+for command in (merge, plan, evaluate, find, finetune, cache, push, methods):
     group.add_command(command)
 
 

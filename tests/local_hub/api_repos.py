@@ -91,10 +91,12 @@ def info(call: Call) -> Response:
 
 
 def search(call: Call) -> Response:
-    """Repos that the caller may see and that pass every filter, newest first."""
+    """Repos that the caller may see and that pass every filter, newest or most downloaded first."""
     repos = [repo for repo in call.site.repos.values() if repo.kind == call.kind and call.site.sees(call.token, repo)]
     views = [View(repo, repo.resolve("main"), call.site.blobs) for repo in repos]
     found = sorted((view for view in views if _passes(call, view)), key=lambda view: view.commit.date, reverse=True)
+    if call.request.parameter("sort") == "downloads":
+        found.sort(key=lambda view: view.repo.downloads, reverse=True)
     return call.page(found, lambda view: _listed(call, view))
 
 

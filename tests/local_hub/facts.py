@@ -146,7 +146,7 @@ EVERY_REPO: dict[str, Fact] = {
     "cardData": lambda view: view.card,
     "createdAt": lambda view: view.repo.created_at,
     "disabled": lambda view: False,
-    "downloads": lambda view: 0,
+    "downloads": lambda view: view.repo.downloads,
     "gated": lambda view: view.repo.gated,
     "lastModified": lambda view: view.commit.date,
     "likes": lambda view: 0,

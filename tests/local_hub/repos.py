@@ -98,6 +98,7 @@ class Repo:
     private: bool = False
     gated: str | bool = False  # False | "auto" | "manual"
     sdk: str | None = None  # of a Space
+    downloads: int = 0  # as said, not counted
     created_at: str = field(default_factory=now)
     granted: list[str] = field(default_factory=list)  # users let in through the gate
     uploads: list[str] = field(default_factory=list)  # sha256 of the LFS objects sent to this repo
