@@ -130,7 +130,7 @@ def _requirement(recipe: Recipe, install: str | None) -> str:
     if recipe.evaluate is not None:
         if any(name.startswith("lm_eval:") for name in recipe.evaluate.metric_names):
             extras.append("lm-eval")
-        if recipe.evaluate.task == "automatic-speech-recognition":
+        if recipe.evaluate.task in (None, "automatic-speech-recognition"):  # unnamed, it may be that one
             extras.append("audio")
     if recipe.select is not None and isinstance(recipe.select.options, Search):
         extras.append("optuna")

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def test_a_job_makes_the_soup_that_is_made_here(hub: LocalHub, recipe: Path, con
     assert job.spec["secrets"] == {"HF_TOKEN": hub.token}
     assert hub.token not in open_part(job) + done.stderr + done.stdout
     assert job.spec["timeoutSeconds"] == 1800 and job.spec["dockerImage"] == "python:3.12"
-    assert (tmp_path / "pip.log").read_text().split()[-1] == "hf-soups==0.1.0"
+    assert (tmp_path / "pip.log").read_text().split()[-1] == "hf-soups[audio]==0.1.0"
 
     hf_soups.merge(recipe, push_to_hub="jobs/here", allow_single=True, cache=tmp_path / "here")
     assert weights(hub, "jobs/here") == weights(hub, "jobs/there")
@@ -159,7 +160,7 @@ def test_a_detached_job_goes_on_alone(hub: LocalHub, recipe: Path, container: Pa
     assert lines[1] == "merge recipe.yaml --no-check --device cpu"
     printed = soups("merge", recipe, "--push-to-hub", "jobs/x", "--print-recipe")
     assert "\n".join(lines[2:]) == printed.stdout.rstrip("\n")
-    assert "'hf-soups @ git+https://example.com/soups'" in job.spec["command"][2]
+    assert "'hf-soups[audio] @ git+https://example.com/soups'" in job.spec["command"][2]
     assert hub.token not in open_part(job)
     assert "download.pytorch.org" not in job.spec["command"][2]  # this machine has a GPU
 
@@ -211,14 +212,20 @@ main()
 def test_interrupted_it_leaves_the_job_running(hub: LocalHub, recipe: Path, container: Path) -> None:
     (container / "hf-soups").write_text("#!/bin/sh\necho begun; sleep 60\n")
     command = [*COMMAND, "evaluate", str(recipe), "--on", "hf-job:cpu-basic", "--yes"]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert running.stdout is not None and running.stderr is not None
-    url = running.stdout.readline()
-    with contextlib.suppress(StopIteration):
-        while next(running.stderr).strip() != "begun":
-            pass
-    running.send_signal(signal.SIGINT)
-    _, rest = running.communicate(timeout=30)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # also where these tests run in the background
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    ) as running:
+        assert running.stdout is not None and running.stderr is not None
+        try:
+            url = running.stdout.readline()
+            with contextlib.suppress(StopIteration):
+                while next(running.stderr).strip() != "begun":
+                    pass
+            running.send_signal(signal.SIGINT)
+            _, rest = running.communicate(timeout=30)
+        finally:
+            running.kill()
     job = newest(hub)
     assert running.returncode == 130 and job.id in url
     assert rest.startswith("The job goes on.\nTo follow it: hf jobs logs -f alice/")
